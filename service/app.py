@@ -1,0 +1,200 @@
+"""The composition root: opens PostgreSQL, Redis and the keyring, and lists the handlers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from litestar import Litestar
+from litestar.types import ASGIApp
+
+from service.flows.client_cache import ClientCache
+from service.flows.follow_feed import follow_feed
+from service.flows.keep_feed import FeedKeeper
+from service.flows.load_keys import load_keys
+from service.flows.purge import purge
+from service.flows.start import Pod, describe_pod, prepare, report_pod, wait_for_schema
+from service.http.edge import Edge
+from service.http.endpoint import form_endpoint
+from service.http.error_responses import litestar_handlers
+from service.http.health import health_handlers
+from service.http.introspect import introspect
+from service.http.metadata import metadata_handlers
+from service.http.revoke import revoke
+from service.http.services import Services
+from service.http.token import token
+from service.keys.keyring import Keyring
+from service.keys.master_keys import MasterKeys, read_master_keys
+from service.redis.connection import RedisConnection
+from service.redis.feed import RedisFeed
+from service.redis.rate_limits import FailureLimit
+from service.settings import Settings
+from service.sql.connection import Database, DatabaseUnavailable
+from service.sql.instances import delete_instance
+from service.telemetry import Metrics, log
+
+_KEYS_EVERY = timedelta(seconds=15)
+_REPORT_EVERY = timedelta(seconds=10)
+_PURGE_EVERY = timedelta(hours=1)
+_RETRY = timedelta(seconds=1)
+_GOODBYE_SECONDS = 2.0
+
+# For background work; requests never wait for these.
+_REDIS_SECONDS = 1.0
+_REDIS_PAUSE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """A running pod: the ASGI application, and what it stands on."""
+
+    asgi: ASGIApp
+    services: Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    services: Services
+    master_keys: MasterKeys
+    feed: RedisFeed
+    pod: Pod
+
+
+@asynccontextmanager
+async def open_app(settings: Settings, release: str) -> AsyncIterator[App]:
+    """A pod with its background work; it turns ready by itself once schema and keys are there.
+
+    Raises MasterKeyError at once; in a group, whenever it comes to light: CannotRun, KeyringError.
+    """
+    async with AsyncExitStack() as stack:
+        opened = _open(settings, release, stack)
+        async with asyncio.TaskGroup() as tasks:
+            background = tasks.create_task(_run(opened))
+            yield App(asgi=create_app(opened.services), services=opened.services)
+            background.cancel()
+        await _say_goodbye(opened)
+
+
+def create_app(services: Services) -> ASGIApp:
+    """The ASGI application over opened services."""
+    root = services.path
+    litestar = Litestar(
+        route_handlers=[
+            form_endpoint(f"{root}/token", services, token),
+            form_endpoint(f"{root}/revoke", services, revoke),
+            form_endpoint(f"{root}/introspect", services, introspect, always_challenge=True),
+            *metadata_handlers(services),
+            *health_handlers(services),
+        ],
+        exception_handlers=litestar_handlers(),
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )
+    return Edge(litestar, services)
+
+
+def _open(settings: Settings, release: str, stack: AsyncExitStack) -> _Opened:
+    master_keys = read_master_keys(settings.keys_dir)
+    database = open_database(settings)
+    stack.push_async_callback(database.close)
+    redis = open_redis(settings)
+    stack.push_async_callback(redis.close)
+    feed = RedisFeed(redis, settings.redis_prefix)
+    limit = FailureLimit(
+        settings.redis_url.reveal(),
+        settings.redis_prefix,
+        per_minute=settings.client_failures_per_minute,
+    )
+    stack.push_async_callback(limit.close)
+    keyring = Keyring(settings.issuer, master_keys)
+    metrics = Metrics()
+    services = Services(
+        settings=settings,
+        database=database,
+        keyring=keyring,
+        clients=ClientCache(database),
+        keeper=FeedKeeper(database, feed, keyring, settings.issuer, metrics),
+        limit=limit,
+        metrics=metrics,
+    )
+    return _Opened(
+        services=services, master_keys=master_keys, feed=feed, pod=describe_pod(release)
+    )
+
+
+def open_database(settings: Settings) -> Database:
+    """PostgreSQL, not yet connected."""
+    return Database(
+        settings.database_url.reveal(),
+        connections=settings.database_connections,
+        statement_cache=settings.database_statement_cache,
+    )
+
+
+def open_redis(settings: Settings) -> RedisConnection:
+    """Redis for background work, not yet connected."""
+    return RedisConnection(
+        settings.redis_url.reveal(), seconds=_REDIS_SECONDS, pause=_REDIS_PAUSE_SECONDS
+    )
+
+
+async def _run(opened: _Opened) -> None:
+    """Start, then keep feed, keys, pod report and purge going until cancelled."""
+    services = opened.services
+    database, keyring = services.database, services.keyring
+    await wait_for_schema(database)
+    await _until_done(
+        lambda: prepare(database, keyring, opened.master_keys, services.issuer)
+    )
+    await services.keeper.tick()
+    services.readiness.started = True
+    log.info("ready", issuer=services.issuer, pod=opened.pod.name, release=opened.pod.release)
+    settings = services.settings
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(services.keeper.run())
+        tasks.create_task(
+            follow_feed(opened.feed, services.keeper, services.clients, keyring, services.issuer)
+        )
+        tasks.create_task(_every(_KEYS_EVERY, lambda: load_keys(database, keyring)))
+        tasks.create_task(
+            _every(_REPORT_EVERY, lambda: report_pod(database, opened.pod, opened.master_keys))
+        )
+        tasks.create_task(
+            _every(_PURGE_EVERY, lambda: purge(database, audit_retention=settings.audit_retention))
+        )
+
+
+async def _until_done(work: Callable[[], Awaitable[object]]) -> None:
+    """Do it once, trying again each second while PostgreSQL is away."""
+    while True:
+        try:
+            await work()
+        except DatabaseUnavailable as error:
+            log.warning("waiting", message=str(error))
+            await asyncio.sleep(_RETRY.total_seconds())
+        else:
+            return
+
+
+async def _every(period: timedelta, work: Callable[[], Awaitable[object]]) -> None:
+    """Do it again and again; a fault is logged and never ends the loop."""
+    while True:
+        try:
+            await work()
+        except DatabaseUnavailable as error:
+            log.debug("postponed", reason=str(error))
+        except Exception as error:  # noqa: BLE001 (the loop must outlive any fault)
+            log.error("background_work_failed", error=repr(error))
+        await asyncio.sleep(period.total_seconds())
+
+
+async def _say_goodbye(opened: _Opened) -> None:
+    """Publish what was committed last, and leave the table of pods."""
+    with suppress(DatabaseUnavailable, TimeoutError):
+        async with asyncio.timeout(_GOODBYE_SECONDS):
+            if opened.services.readiness.started:
+                await opened.services.keeper.publish()
+            async with opened.services.database.connection() as connection:
+                await delete_instance(connection, opened.pod.id)

@@ -1,0 +1,69 @@
+"""watchword serve: one pod."""
+
+import asyncio
+
+import click
+import uvloop
+
+from service.app import open_app
+from service.cli.context import explain, flatten, release
+from service.http.server import Limits, ListenError, StartUpError, TlsFiles, bind
+from service.http.server import serve as serve_http
+from service.settings import Settings, SettingsError, load_settings
+from service.telemetry import log, set_up_logging
+
+
+@click.command()
+def serve() -> None:
+    """Serve until SIGTERM; waits for PostgreSQL and its schema."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        for fault in error.faults:
+            click.echo(f"error: {fault}", err=True)
+        raise SystemExit(1) from None
+    set_up_logging(settings.log_level)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve_pod(settings))
+    except Exception as error:
+        leaves = flatten(error)
+        lines = [line for leaf in leaves for line in _explain(leaf)]
+        if not lines:
+            raise
+        for line in lines:
+            log.error("stopped", message=line)
+        raise SystemExit(1) from None
+
+
+async def serve_pod(settings: Settings) -> None:
+    """Serve on the settings' addresses until told to stop.
+
+    Raises ListenError, MasterKeyError, and in a group CannotRun and KeyringError.
+    """
+    sockets = bind(settings.listen)
+    tls = None
+    if settings.tls_certificate and settings.tls_private_key:
+        tls = TlsFiles(settings.tls_certificate, settings.tls_private_key)
+    async with open_app(settings, release()) as app:
+
+        def on_drain() -> None:
+            app.services.readiness.draining = True
+            log.info("draining", seconds=settings.drain.total_seconds())
+
+        await serve_http(
+            app.asgi,
+            sockets,
+            limits=Limits(connections=settings.max_connections),
+            drain=settings.drain,
+            grace=settings.grace,
+            tls=tls,
+            on_drain=on_drain,
+        )
+    log.info("stopped")
+
+
+def _explain(error: BaseException) -> list[str]:
+    if isinstance(error, ListenError | StartUpError):
+        return [str(error)]
+    return explain(error)

@@ -1,0 +1,61 @@
+"""Copying the feed from PostgreSQL to Redis, and mending what is missing there."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from service.oauth.feed import Head, from_seconds, read_entry
+from service.oauth.jws import parse_compact, parse_payload
+from service.oauth.revocation import Fact
+from service.redis.feed import RedisFeed, SignedEntry
+from service.sql.connection import Database
+from service.sql.feed import list_entries
+
+_PAGE = 128
+_MAX_LENGTH = 64 * 1024
+
+
+async def copy_entries(
+    feed: RedisFeed, database: Database, epoch: str, floor: int, entries: Sequence[SignedEntry]
+) -> None:
+    """Copy entries that were just committed; where Redis lacks some before them, those too.
+
+    Raises RedisUnavailable, DatabaseUnavailable.
+    """
+    if entries and await feed.append(epoch, floor, entries) < entries[-1].number:
+        await copy_missing(feed, database, Head(epoch, entries[-1].number, b""), floor)
+
+
+async def copy_missing(feed: RedisFeed, database: Database, head: Head, floor: int) -> None:
+    """Copy the same signed bytes again, from where the stream ends to the head.
+
+    Raises RedisUnavailable, DatabaseUnavailable.
+    """
+    last = await feed.append(head.epoch, floor, [])
+    while last < head.number:
+        async with database.connection() as connection:
+            rows = await list_entries(connection, head.epoch, last, _PAGE)
+        if not rows:
+            return
+        page = [SignedEntry(number, jws, _facts(jws)) for number, jws in rows]
+        copied = await feed.append(head.epoch, floor, page)
+        if copied <= last:
+            return  # another pod began the stream anew; the next heartbeat looks again
+        last = copied
+
+
+def _facts(jws: str) -> tuple[Fact, ...]:
+    """The facts of an entry that the database gave us, for the look-up keys."""
+    parsed = parse_compact(jws, max_length=_MAX_LENGTH)
+    claims = parse_payload(parsed.payload) if parsed else None
+    assert claims is not None, "feed_entries: an entry that is no JWS"
+    entry = read_entry(claims, str(claims.get("iss")))
+    assert entry is not None, "feed_entries: an entry without facts"
+    return tuple(_fact(member) for member in entry.facts)
+
+
+def _fact(member: dict[str, Any]) -> Fact:
+    exp = member["exp"]
+    expires_at = None if exp is None else from_seconds(exp)
+    return Fact(member["kind"], member["subject"], member["version"], expires_at)
+
+

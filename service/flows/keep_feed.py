@@ -1,0 +1,204 @@
+"""Keeping the feed: each pod's loop that publishes, mends, beats, and begins a new life."""
+
+import asyncio
+import time
+
+from service.flows.beat_feed import Reading, beat_feed, mend_feed
+from service.flows.begin_life import LossUnknown, begin_life
+from service.flows.copy_feed import copy_entries
+from service.flows.publish_revocations import publish_revocations
+from service.keys.keyring import Keyring
+from service.oauth.feed import Head, Heartbeat
+from service.oauth.revocation import CLIENT_FACT_TTL
+from service.redis.connection import RedisUnavailable
+from service.redis.feed import Beat, RedisFeed
+from service.sql.connection import Database, DatabaseUnavailable
+from service.sql.feed import FeedState, raise_floor, read_state
+from service.telemetry import Metrics, log
+
+_TICK_SECONDS = 1.0
+
+
+class FeedKeeper:
+    """One pod's share in the feed. Any number of pods may do the same at the same time."""
+
+    def __init__(
+        self, database: Database, feed: RedisFeed, keyring: Keyring, issuer: str, metrics: Metrics
+    ) -> None:
+        self._database = database
+        self._feed = feed
+        self._keyring = keyring
+        self._issuer = issuer
+        self._metrics = metrics
+        self._due = asyncio.Event()
+        self._state: FeedState | None = None
+        self._read_at = 0.0
+        self._beyond: int | None = None
+        self.redis_away = False
+        self.loss_unknown = False
+
+    def nudge(self) -> None:
+        """Something was committed: publish it now rather than at the next tick."""
+        self._due.set()
+
+    def head(self) -> Head | None:
+        """The head as last read; None before the first reading."""
+        return None if self._state is None else self._state.head
+
+    async def run(self) -> None:
+        """Publish at every nudge and tick each second, until cancelled."""
+        next_tick = 0.0
+        while True:
+            wait = next_tick - time.monotonic()
+            try:
+                async with asyncio.timeout(max(0.0, wait)):
+                    await self._due.wait()
+            except TimeoutError:
+                next_tick = time.monotonic() + _TICK_SECONDS
+                await self._guarded_tick()
+            else:
+                await self._guarded_publish()
+
+    async def _guarded_tick(self) -> None:
+        try:
+            await self.tick()
+        except Exception as error:  # noqa: BLE001 (the loop must outlive any fault)
+            log.error("feed_tick_failed", error=repr(error), exc_info=True)
+
+    async def _guarded_publish(self) -> None:
+        try:
+            await self.publish()
+        except Exception as error:  # noqa: BLE001 (the next tick tries again)
+            log.error("feed_publish_failed", error=repr(error), exc_info=True)
+
+    async def publish(self) -> int:
+        """Number, sign and copy what is due; how many entries that made."""
+        self._due.clear()
+        began, count = time.monotonic(), 0
+        try:
+            while True:
+                epoch, entries = await publish_revocations(
+                    self._database, self._keyring, self._issuer
+                )
+                if not entries:
+                    return count
+                count += len(entries)
+                self._metrics.published.inc(len(entries))
+                floor = self._state.floor if self._state and self._state.head.epoch == epoch else 1
+                await copy_entries(self._feed, self._database, epoch, floor, entries)
+                self._metrics.publish_lag.observe(time.monotonic() - began)
+        except RedisUnavailable:
+            self._note_redis(away=True)
+        except DatabaseUnavailable:
+            pass  # the tick publishes them; nothing is lost
+        return count
+
+    async def tick(self) -> None:
+        """Read the state; do what it asks for; beat."""
+        await self._read()
+        if self._state is None or self.loss_unknown:
+            return
+        if not self._database.away and self._state.has_unnumbered:
+            await self.publish()
+            await self._read()
+        try:
+            heartbeat, beat = await beat_feed(
+                self._reading(), self._feed, self._keyring, self._issuer
+            )
+            await self._judge(beat)
+        except RedisUnavailable:
+            self._note_redis(away=True)
+        except DatabaseUnavailable:
+            return
+        else:
+            self._note_redis(away=False)
+            self._note_heartbeat(heartbeat)
+
+    async def _read(self) -> None:
+        """Take the newest state; begin a life first where one has to begin."""
+        try:
+            state = await self._read_state()
+            if state is not None and state.life is None and await self._begin_life(state):
+                state = await self._read_state()
+        except DatabaseUnavailable as error:
+            self._metrics.away.labels("postgresql").set(1)
+            log.debug("postgresql_away", error=str(error))
+            return
+        self._metrics.away.labels("postgresql").set(0)
+        if state is not None and state.life is not None:
+            self._state, self._read_at = state, time.monotonic()
+            self._metrics.feed_head.set(state.head.number)
+
+    async def _read_state(self) -> FeedState | None:
+        async with self._database.probe() as connection:
+            state = await read_state(connection)
+            if state is not None and state.life is not None and state.next_floor > state.floor:
+                await raise_floor(connection, state.head.epoch, state.next_floor)
+        return state
+
+    async def _begin_life(self, state: FeedState) -> bool:
+        """Whether the database has a life, begun by this pod or by another."""
+        try:
+            life = await begin_life(self._database, self._feed, self._keyring, self._issuer)
+        except LossUnknown:
+            if not self.loss_unknown:
+                log.error(
+                    "database_lost_writes",
+                    message="the feed can't say which revocations were lost; run "
+                    "'watchword recover --sessions keep' or '--sessions end'",
+                )
+            self.loss_unknown = True
+            return False
+        self.loss_unknown = False
+        log.warning("database_life_began", life=str(life))
+        await self._let_old_stream_go(state.head.epoch)
+        return True
+
+    async def _let_old_stream_go(self, epoch: str) -> None:
+        """The stream of an epoch that was left goes by itself when its last fact no longer matters."""
+        async with self._database.connection() as connection:
+            state = await read_state(connection)
+        if state is not None and state.head.epoch != epoch:
+            try:
+                await self._feed.expire(epoch, int(CLIENT_FACT_TTL.total_seconds()))
+            except RedisUnavailable:
+                self._note_redis(away=True)
+
+    async def _judge(self, beat: Beat | None) -> None:
+        """Mend a stream that is not whole.
+
+        One that is ahead of the state was perhaps only copied after it was read; it is beyond the
+        head for sure when a later reading still has not reached it.
+        """
+        if beat is None or beat.outcome != "incomplete" or self._database.away:
+            self._beyond = None
+            return
+        reading = self._reading()
+        seen, self._beyond = self._beyond, None
+        if beat.last > reading.state.head.number and (
+            seen is None or reading.state.head.number >= seen
+        ):
+            self._beyond = beat.last
+            return
+        cause = await mend_feed(reading, beat, self._feed, self._database)
+        self._metrics.feed_repairs.labels(cause).inc()
+        log.warning("feed_mended", cause=cause, last=beat.last, length=beat.length)
+        await beat_feed(self._reading(), self._feed, self._keyring, self._issuer)
+
+    def _reading(self) -> Reading:
+        assert self._state is not None, "beaten before the first reading"
+        return Reading(
+            state=self._state,
+            floor=self._state.next_floor,
+            age_ms=int((time.monotonic() - self._read_at) * 1000),
+            database_away=self._database.away,
+        )
+
+    def _note_redis(self, *, away: bool) -> None:
+        if away != self.redis_away:
+            log.warning("redis_away" if away else "redis_back")
+        self.redis_away = away
+        self._metrics.away.labels("redis").set(away)
+
+    def _note_heartbeat(self, heartbeat: Heartbeat) -> None:
+        self._metrics.heartbeat_at.set(heartbeat.time / 1000)

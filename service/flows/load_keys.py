@@ -1,0 +1,71 @@
+"""Signing keys at start-up and after: make the first ones, read them all."""
+
+import asyncio
+import time
+from datetime import datetime, timedelta
+
+from service.keys.generate import generate_signing_key
+from service.keys.keyring import Keyring
+from service.keys.master_keys import MasterKeys
+from service.oauth.signing_key import FEED, TOKEN, SigningKey
+from service.sql.connection import Connection, Database
+from service.sql.signing_keys import insert_signing_key, list_signing_keys, read_clock
+
+# How long a key is published before it signs.
+_PENDING = timedelta(hours=24)
+
+
+async def create_first_keys(database: Database, master_keys: MasterKeys, issuer: str) -> None:
+    """An active and a pending key for each purpose, unless they exist.
+
+    Any number of pods may do this at once: one pair comes of it.
+    """
+    async with database.connection() as connection:
+        existing = {(key.purpose, key.state) for key in await list_signing_keys(connection)}
+        now = await read_clock(connection)
+    missing = [
+        (purpose, state)
+        for purpose in (TOKEN, FEED)
+        for state in ("active", "pending")
+        if (purpose, state) not in existing
+    ]
+    if missing:
+        # Hundreds of milliseconds of CPU: off the event loop.
+        keys = await asyncio.to_thread(_generate, missing, master_keys, issuer, now)
+        async with database.transaction() as connection:
+            await insert_keys(connection, keys)
+
+
+async def insert_keys(connection: Connection, keys: list[SigningKey]) -> None:
+    """Keep new keys, in an order that two pods share, so that they can't deadlock."""
+    for key in sorted(keys, key=lambda key: (key.purpose, key.state)):
+        await insert_signing_key(connection, key)
+
+
+def generate_keys(master_keys: MasterKeys, issuer: str, now: datetime) -> list[SigningKey]:
+    """An active and a pending key for each purpose."""
+    wanted = [(purpose, state) for purpose in (TOKEN, FEED) for state in ("active", "pending")]
+    return _generate(wanted, master_keys, issuer, now)
+
+
+def _generate(
+    wanted: list[tuple[str, str]], master_keys: MasterKeys, issuer: str, now: datetime
+) -> list[SigningKey]:
+    return [
+        generate_signing_key(
+            issuer=issuer,
+            purpose=purpose,
+            state=state,
+            activates_at=now if state == "active" else now + _PENDING,
+            master_keys=master_keys,
+        )
+        for purpose, state in wanted
+    ]
+
+
+async def load_keys(database: Database, keyring: Keyring) -> None:
+    """Take over the database's keys. Raises DatabaseUnavailable and KeyringError."""
+    asked = time.monotonic()
+    async with database.connection() as connection:
+        keys = await list_signing_keys(connection)
+    keyring.load(keys, monotonic=asked)

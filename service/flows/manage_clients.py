@@ -1,0 +1,119 @@
+"""Clients as an operator manages them: create, give a further secret, disable, enable, revoke."""
+
+import secrets
+from datetime import timedelta
+
+from service.oauth.client import SECRET_PREFIX, Registration, digest_secret
+from service.oauth.jws import encode_base64url
+from service.oauth.revocation import CLIENT_FACT_TTL
+from service.sql.audit_events import insert_audit_event
+from service.sql.clients import (
+    enable_client,
+    insert_client,
+    insert_secret,
+    keep_newest_secret,
+    lock_client,
+    raise_epoch,
+)
+from service.sql.connection import Connection, Database
+from service.sql.revocations import insert_revocation
+
+_SECRET_BYTES = 32
+
+
+class ClientRefused(Exception):  # noqa: N818 (a refusal for the operator, not a defect)
+    """The change can't be made; the text says why, one fault a line."""
+
+
+async def create_client(
+    database: Database, registration: Registration, issuer: str
+) -> str | None:
+    """The new client's secret, shown once and kept as a digest; None for a public client.
+
+    Raises ClientRefused.
+    """
+    if faults := registration.faults(issuer):
+        raise ClientRefused("\n".join(faults))
+    secret = None if registration.type == "public" else new_secret()
+    async with database.transaction() as connection:
+        created = await insert_client(connection, registration)
+        if created and secret is not None:
+            await insert_secret(connection, registration.id, digest_secret(secret))
+        if created:
+            await _audit(connection, "client_created", registration.id)
+    if not created:
+        raise ClientRefused(f"the client {registration.id} exists already")
+    return secret
+
+
+async def rotate_secret(database: Database, client_id: str, overlap: timedelta) -> str:
+    """A second live secret; the one before it goes on for `overlap`, any older one ends.
+
+    Raises ClientRefused.
+    """
+    secret = new_secret()
+    async with database.transaction() as connection:
+        client_type = await lock_client(connection, client_id)
+        if client_type == "confidential":
+            await keep_newest_secret(connection, client_id, overlap)
+            await insert_secret(connection, client_id, digest_secret(secret))
+            await _audit(
+                connection,
+                "client_secret_rotated",
+                client_id,
+                overlap_seconds=int(overlap.total_seconds()),
+            )
+    if client_type is None:
+        raise ClientRefused(f"there is no client {client_id}")
+    if client_type == "public":
+        raise ClientRefused(f"{client_id} is a public client: it has no secret")
+    return secret
+
+
+async def revoke_client(
+    database: Database, client_id: str, *, enabled: bool, actor: str = "operator"
+) -> int:
+    """End every token and session of the client; its new epoch. `enabled` False disables it too.
+
+    Raises ClientRefused.
+    """
+    event = "client_revoked" if enabled else "client_disabled"
+    async with database.transaction() as connection:
+        epoch = await raise_epoch(connection, client_id, enabled=enabled)
+        if epoch is not None:
+            await insert_revocation(
+                connection,
+                "client",
+                client_id,
+                version=epoch,
+                client_id=client_id,
+                ttl=CLIENT_FACT_TTL,
+                reason=event,
+                actor=actor,
+            )
+            await _audit(connection, event, client_id, epoch=epoch)
+    if epoch is None:
+        raise ClientRefused(f"there is no client {client_id}")
+    return epoch
+
+
+async def reenable_client(database: Database, client_id: str) -> None:
+    """Let a disabled client have tokens again; those from before stay void.
+
+    Raises ClientRefused.
+    """
+    async with database.transaction() as connection:
+        enabled = await enable_client(connection, client_id)
+        if enabled:
+            await _audit(connection, "client_enabled", client_id)
+    if not enabled:
+        raise ClientRefused(f"there is no client {client_id}")
+
+
+def new_secret() -> str:
+    """A client secret of 256 random bits, its prefix for secret scanners (TOK-14, TOK-16)."""
+    return SECRET_PREFIX + encode_base64url(secrets.token_bytes(_SECRET_BYTES))
+
+
+async def _audit(connection: Connection, event: str, client_id: str, **detail: object) -> None:
+    await insert_audit_event(connection, event, client_id=client_id, actor="operator", **detail)

@@ -1,0 +1,44 @@
+"""Purging: what no longer matters, in batches that hold no lock for long."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from service.sql.audit_events import delete_old_audit_events
+from service.sql.connection import Connection, Database
+from service.sql.feed import delete_old_entries
+from service.sql.instances import delete_dead_instances
+from service.sql.revocations import delete_expired_revocations
+
+_BATCH = 500
+
+
+async def purge(database: Database, *, audit_retention: timedelta) -> dict[str, int]:
+    """Delete expired revocations, feed entries below the floor, audit events past their time and
+    pods that are long gone; how many of each. Safe to run at any time, by any number of pods.
+
+    Raises DatabaseUnavailable.
+    """
+
+    async def audit(connection: Connection, limit: int) -> int:
+        return await delete_old_audit_events(connection, audit_retention, limit)
+
+    counts = {
+        "revocations": await _in_batches(database, delete_expired_revocations),
+        "feed_entries": await _in_batches(database, delete_old_entries),
+        "audit_events": await _in_batches(database, audit),
+    }
+    async with database.connection() as connection:
+        counts["instances"] = await delete_dead_instances(connection)
+    return counts
+
+
+async def _in_batches(
+    database: Database, delete: Callable[[Connection, int], Awaitable[int]]
+) -> int:
+    total = 0
+    while True:
+        async with database.connection() as connection:
+            deleted = await delete(connection, _BATCH)
+        total += deleted
+        if deleted < _BATCH:
+            return total

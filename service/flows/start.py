@@ -1,0 +1,110 @@
+"""Starting a pod: wait for the schema, then feed, keys, and the database's life."""
+
+import asyncio
+import os
+import socket
+import time
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from migrations.files import Applied, MigrationError, judge, latest, load
+from service.flows.load_keys import create_first_keys, load_keys
+from service.keys.keyring import Keyring
+from service.keys.master_keys import MasterKeys
+from service.oauth.feed import genesis
+from service.oauth.uuid7 import RANDOM_BYTES, uuid7
+from service.sql.connection import Database, DatabaseUnavailable
+from service.sql.feed import insert_feed
+from service.sql.instances import upsert_instance
+from service.sql.schema_migrations import has_migrations_table, list_applied
+from service.telemetry import log
+
+_POLL_SECONDS = 1.0
+
+
+class CannotRun(Exception):  # noqa: N818 (a state that waiting does not mend)
+    """This release can't run on that database or with these keys; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """This process, as the table of instances knows it."""
+
+    id: UUID
+    name: str
+    release: str
+    schema_number: int
+
+
+def describe_pod(release: str) -> Pod:
+    """This process: named as its host is, which in Kubernetes is the pod's name."""
+    return Pod(
+        id=uuid4(),
+        name=f"{socket.gethostname()}:{os.getpid()}",
+        release=release,
+        schema_number=latest(),
+    )
+
+
+async def wait_for_schema(database: Database) -> None:
+    """Return when the schema has all that this release needs; say once what it waits for.
+
+    Raises CannotRun when waiting would not help.
+    """
+    said = ""
+    while True:
+        waiting = await _schema_fault(database)
+        if waiting is None:
+            return
+        if waiting != said:
+            log.warning("waiting", message=waiting)
+            said = waiting
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _schema_fault(database: Database) -> str | None:
+    try:
+        async with database.probe() as connection:
+            migrated = await has_migrations_table(connection)
+            rows = await list_applied(connection) if migrated else []
+    except DatabaseUnavailable as error:
+        return f"PostgreSQL does not answer; trying again each second ({error.__cause__!r:.200})"
+    try:
+        state = judge([Applied(number=n, phase=p, checksum=c) for n, p, c in rows], load())
+    except MigrationError as error:
+        raise CannotRun(str(error)) from None
+    if state.contracted_beyond:
+        raise CannotRun("the schema is of a newer release: contracts this one can't run on")
+    if state.edited:
+        raise CannotRun(f"migrations differ from those applied: {', '.join(state.edited)}")
+    if state.missing:
+        return f"the schema lacks {', '.join(state.missing)}: run 'watchword migrate'"
+    return None
+
+
+async def prepare(
+    database: Database, keyring: Keyring, master_keys: MasterKeys, issuer: str
+) -> None:
+    """Make what a new database lacks (feed, first keys) and load the keys.
+
+    Any number of pods may do this at once. Raises DatabaseUnavailable, KeyringError.
+    """
+    epoch = uuid7(int(time.time() * 1000), os.urandom(RANDOM_BYTES))
+    async with database.connection() as connection:
+        await insert_feed(connection, genesis(str(epoch)))
+    await create_first_keys(database, master_keys, issuer)
+    await load_keys(database, keyring)
+
+
+async def report_pod(database: Database, pod: Pod, master_keys: MasterKeys) -> None:
+    """Say that this pod is alive. Raises DatabaseUnavailable."""
+    async with database.connection() as connection:
+        await upsert_instance(
+            connection,
+            pod.id,
+            name=pod.name,
+            release=pod.release,
+            schema_number=pod.schema_number,
+            wrap_key_ids=sorted(master_keys.wrap),
+            refresh_key_ids=sorted(master_keys.refresh),
+        )

@@ -1,0 +1,136 @@
+"""The outermost layer: who asks, whether over TLS and to a known host; one log line at the end."""
+
+import time
+from urllib.parse import urlsplit
+
+import msgspec
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.http.endpoint import send_response
+from service.http.error_responses import Response, render_error
+from service.http.headers import JSON, NO_STORE, header_values
+from service.http.request import Request, identify, request_of
+from service.http.services import Services
+from service.settings import Settings
+from service.telemetry import log
+
+# Probes come from the node, in clear and by address.
+_OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
+# Paths as metric labels: a closed set, so that strangers can't make time series.
+ENDPOINTS = frozenset(
+    {
+        "/token",
+        "/revoke",
+        "/introspect",
+        "/.well-known/jwks.json",
+        "/.well-known/watchword-feed-keys.json",
+        "/.well-known/oauth-authorization-server",
+        *_OPEN,
+    }
+)
+
+
+class Edge:
+    """Wraps the application. No 500 leaves it without a line in the log, and none with a text."""
+
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self._app = app
+        self._services = services
+        self._hosts = _hosts(services.settings)
+        self._path = services.path
+        self._open_to_all = "*" in services.settings.allowed_hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection: HTTP requests are guarded and logged, lifespan goes through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 0
+
+        async def note_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *_common, (b"x-request-id", request_id)]
+            await send(message)
+
+        request = identify(scope, self._services.settings.trusted_proxies)
+        request_id = request.id.encode()
+        try:
+            refused = self._refuse(scope, request)
+            if refused is None:
+                await self._app(scope, receive, note_status)
+            else:
+                await send_response(note_status, refused)
+        except Exception as error:  # noqa: BLE001 (the last one who can answer)
+            if status == 0:
+                await send_response(note_status, render_error(error, challenge=False))
+        finally:
+            self._note(scope, status, time.perf_counter() - began)
+
+    def _refuse(self, scope: Scope, request: Request) -> Response | None:
+        """The answer to a request that came over plain http from outside, or to another host."""
+        if scope["path"] in _OPEN:
+            return None
+        headers = scope["headers"]
+        if scope["scheme"] != "https":
+            forwarded = header_values(headers, b"x-forwarded-proto")
+            if not request.trusted_peer or (
+                forwarded != [] and forwarded != [b"https"] and not self._services.settings.is_loopback
+            ):
+                return _refusal(400, "use https")
+        host = (header_values(headers, b"host") or [b""])[0].decode("latin-1").lower()
+        if not self._open_to_all and host not in self._hosts and _name(host) not in self._hosts:
+            return _refusal(421, "this server does not serve that host")
+        return None
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        request, path = request_of(scope), scope["path"]
+        endpoint = path.removeprefix(self._path)
+        endpoint = endpoint if endpoint in ENDPOINTS else "other"
+        metrics = self._services.metrics
+        metrics.requests.labels(endpoint, str(status)).inc()
+        metrics.latency.labels(endpoint).observe(seconds)
+        if request.error:
+            metrics.refusals.labels(endpoint, request.error).inc()
+        if path in _OPEN:
+            return
+        log.info(
+            "request",
+            endpoint=endpoint,
+            method=scope["method"],  # pyright: ignore[reportGeneralTypeIssues]
+            status=status,
+            ms=round(seconds * 1000, 2),
+            request_id=request.id,
+            address=request.address,
+            client_id=request.client_id,
+            error=request.error,
+            reason=request.reason,
+        )
+
+
+_common = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"strict-transport-security", b"max-age=31536000"),
+)
+
+
+def _hosts(settings: Settings) -> frozenset[str]:
+    """Host header values that are ours: the issuer's, and those that the operator allows."""
+    parts = urlsplit(settings.issuer)
+    names = {parts.netloc, *(name.lower() for name in settings.allowed_hosts)}
+    if settings.is_loopback:
+        names |= {"localhost", "127.0.0.1", "[::1]"}
+    return frozenset(names)
+
+
+def _name(host: str) -> str:
+    """A Host without its port."""
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdecimal() else host
+
+
+def _refusal(status: int, description: str) -> Response:
+    body = {"error": "invalid_request", "error_description": description}
+    return Response(status, (JSON, *NO_STORE), msgspec.json.encode(body), "invalid_request")

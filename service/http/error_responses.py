@@ -1,0 +1,94 @@
+"""The one mapping from refusals and outages to responses: status, JSON, challenge, log line."""
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+
+import msgspec
+from litestar import Request
+from litestar import Response as LitestarResponse
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+
+from service.http.headers import JSON, NO_STORE
+from service.oauth.errors import (
+    InvalidClient,
+    OAuthError,
+    ServerError,
+    TemporarilyUnavailable,
+)
+from service.sql.connection import DatabaseUnavailable
+from service.telemetry import log
+
+_CHALLENGE = (b"www-authenticate", b'Basic realm="as"')
+_RETRY_AFTER = timedelta(seconds=1)
+_UNAUTHORIZED = 401
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole response, ready to send."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+    error: str | None = None
+    reason: str | None = None
+
+
+def as_refusal(error: Exception) -> OAuthError:
+    """What the client may know of an exception: a refusal as it is, an outage, or a bare fault."""
+    if isinstance(error, OAuthError):
+        return error
+    if isinstance(error, DatabaseUnavailable | TimeoutError):
+        return TemporarilyUnavailable("a dependency is away; try again shortly", reason=str(error))
+    log.error("failure", exc_info=error)
+    return ServerError("the server failed; the fault is logged")
+
+
+def render_error(error: Exception, *, challenge: bool) -> Response:
+    """The response to an exception; `challenge`: a 401 with WWW-Authenticate for invalid_client.
+
+    RFC 6749 §5.2: 401 where the Authorization header was used. Without it, 400 (TOK-10).
+    """
+    refusal = as_refusal(error)
+    status, headers = refusal.status, [JSON, *NO_STORE]
+    if isinstance(refusal, InvalidClient) and challenge:
+        status = _UNAUTHORIZED
+        headers.append(_CHALLENGE)
+    if isinstance(refusal, TemporarilyUnavailable):
+        seconds = math.ceil((refusal.retry_after or _RETRY_AFTER).total_seconds())
+        headers.append((b"retry-after", str(seconds).encode()))
+    body = {"error": refusal.code, "error_description": refusal.description}
+    return Response(
+        status, tuple(headers), msgspec.json.encode(body), refusal.code, refusal.reason
+    )
+
+
+def litestar_handlers() -> ExceptionHandlersMap:
+    """Handlers that give the framework's own errors (404, 405) the product's JSON."""
+    return {HTTPException: _from_litestar, Exception: _from_exception}
+
+
+def _from_litestar(_: Request, error: HTTPException) -> LitestarResponse[bytes]:
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+    body = {
+        "error": code,
+        "error_description": "see /.well-known/oauth-authorization-server for what is here",
+    }
+    headers = {**(error.headers or {}), "cache-control": "no-store"}
+    return LitestarResponse(
+        msgspec.json.encode(body),
+        status_code=error.status_code,
+        media_type="application/json",
+        headers=headers,
+    )
+
+
+def _from_exception(_: Request, error: Exception) -> LitestarResponse[bytes]:
+    response = render_error(error, challenge=False)
+    return LitestarResponse(
+        response.body,
+        status_code=response.status,
+        headers={name.decode(): value.decode() for name, value in response.headers},
+    )

@@ -1,0 +1,95 @@
+"""What is known of one request beside its scope: id, address, and how it went, for its log line."""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import uuid4
+
+from litestar.types import Scope
+
+from service.http.headers import header_values
+from service.settings import Network
+
+_KEY = "watchword"
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+_MAX_HOPS = 50
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(slots=True)
+class Request:
+    """One request. `address` is the client's, proxies taken off."""
+
+    id: str
+    address: str
+    trusted_peer: bool
+    client_id: str | None = None
+    error: str | None = None
+    reason: str | None = None
+
+    @property
+    def limit_address(self) -> str:
+        """What attempts are counted under: an IPv6 address by its /64, which one host commands."""
+        if ":" not in self.address:
+            return self.address
+        return str(ipaddress.ip_network((self.address, 64), strict=False))
+
+
+def request_of(scope: Scope) -> Request:
+    """The request that `identify` put into the scope."""
+    return cast("dict[str, Any]", scope)[_KEY]
+
+
+def identify(scope: Scope, trusted: Sequence[Network]) -> Request:
+    """Work out who asks, and keep it in the scope.
+
+    The request id and the forwarded address are taken from trusted proxies alone (ATK-91, ATK-92).
+    """
+    headers = scope["headers"]
+    peer = _parse((scope.get("client") or ("127.0.0.1", 0))[0])
+    is_trusted = peer is not None and is_in(peer, trusted)
+    address = _forwarded(headers, peer, trusted) if is_trusted else peer
+    sent_id = header_values(headers, b"x-request-id") if is_trusted else []
+    keep_id = len(sent_id) == 1 and _REQUEST_ID.fullmatch(sent_id[0])
+    request = Request(
+        id=sent_id[0].decode() if keep_id else uuid4().hex,
+        address=str(address or "0.0.0.0"),  # noqa: S104 (no address, not a listener)
+        trusted_peer=is_trusted,
+    )
+    cast("dict[str, Any]", scope)[_KEY] = request
+    return request
+
+
+def is_in(address: Address, networks: Sequence[Network]) -> bool:
+    """Whether one of the networks has the address."""
+    return any(address in network for network in networks)
+
+
+def _forwarded(
+    headers: list[tuple[bytes, bytes]], peer: Address | None, trusted: Sequence[Network]
+) -> Address | None:
+    """The rightmost address of X-Forwarded-For that is no trusted proxy's; the last one if all are."""
+    values = header_values(headers, b"x-forwarded-for")
+    if not values:
+        return peer
+    hops = b",".join(values).decode("latin-1").split(",")
+    address = peer
+    for hop in reversed(hops[-_MAX_HOPS:]):
+        parsed = _parse(hop.strip())
+        if parsed is None:
+            return address  # what no proxy of ours can have written ends the chain
+        address = parsed
+        if not is_in(parsed, trusted):
+            return parsed
+    return address
+
+
+def _parse(text: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

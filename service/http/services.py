@@ -1,0 +1,49 @@
+"""What every handler reaches: one frozen object, made once at start."""
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from service.flows.client_cache import ClientCache
+from service.flows.keep_feed import FeedKeeper
+from service.keys.keyring import Keyring
+from service.redis.rate_limits import FailureLimit
+from service.settings import Settings
+from service.sql.connection import Database
+from service.telemetry import Metrics
+
+
+@dataclass(slots=True)
+class Readiness:
+    """Whether this pod wants requests: once it has schema and keys, until it is told to stop."""
+
+    started: bool = False
+    draining: bool = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether /readyz answers 200."""
+        return self.started and not self.draining
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The opened dependencies of one pod."""
+
+    settings: Settings
+    database: Database
+    keyring: Keyring
+    clients: ClientCache
+    keeper: FeedKeeper
+    limit: FailureLimit
+    metrics: Metrics
+    readiness: Readiness = field(default_factory=Readiness)
+
+    @property
+    def issuer(self) -> str:
+        """The `iss` of every token."""
+        return self.settings.issuer
+
+    @property
+    def path(self) -> str:
+        """The issuer's path, under which every endpoint stands; empty for a host of its own."""
+        return urlsplit(self.settings.issuer).path

@@ -1,0 +1,117 @@
+"""A client: a registered application. RFC 6749 §2."""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from hmac import compare_digest
+
+from service.oauth.scope import is_scope_value
+
+SECRET_PREFIX = "wws_"  # noqa: S105 (the prefix by which secret scanners find leaks)
+
+MIN_ACCESS_TOKEN_TTL = timedelta(seconds=60)
+# The constant ceiling that no setting exceeds: revocations need to be remembered for this long.
+MAX_ACCESS_TOKEN_TTL = timedelta(seconds=600)
+
+GRANT_TYPES = frozenset({"client_credentials"})
+SECRET_METHODS = frozenset({"client_secret_basic", "client_secret_post"})
+
+_CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{3,64}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
+_AUDIENCE = re.compile(r"[\x21-\x7E]{1,255}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """What the service knows of a client. `epoch` counts its revocations (DIST-4)."""
+
+    id: str
+    name: str
+    type: str
+    token_endpoint_auth_method: str
+    grant_types: tuple[str, ...]
+    audiences: tuple[str, ...]
+    scopes: tuple[str, ...]
+    default_scopes: tuple[str, ...]
+    serves: tuple[str, ...]
+    access_token_ttl: timedelta
+    epoch: int
+    enabled: bool
+    secret_digests: tuple[bytes, ...]
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the client can keep no secret (RFC 6749 §2.1)."""
+        return self.type == "public"
+
+    def has_secret(self, secret: str) -> bool:
+        """Whether the secret is one of the client's live ones; takes the same time either way."""
+        digest = digest_secret(secret)
+        # Every stored digest is compared, so that time does not tell which one matched.
+        return any([compare_digest(digest, stored) for stored in self.secret_digests])  # noqa: C419
+
+
+def digest_secret(secret: str) -> bytes:
+    """SHA-256 of a client secret: enough for generated secrets of 256 bits (TOK-16)."""
+    return sha256(secret.encode()).digest()
+
+
+def is_client_id(text: str) -> bool:
+    """Whether the text can be a client id: never of a user id's shape (RFC 9700 §4.15)."""
+    return bool(_CLIENT_ID.fullmatch(text)) and not _UUID.fullmatch(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """What an operator says about a new client."""
+
+    id: str
+    name: str
+    type: str
+    token_endpoint_auth_method: str
+    grant_types: tuple[str, ...]
+    audiences: tuple[str, ...]
+    scopes: tuple[str, ...]
+    default_scopes: tuple[str, ...]
+    serves: tuple[str, ...]
+    access_token_ttl: timedelta
+
+    def faults(self, issuer: str) -> list[str]:
+        """Every reason why this can't be registered, each a sentence; empty when it can."""
+        return [*self._identity_faults(), *self._grant_faults(), *self._audience_faults(issuer)]
+
+    def _identity_faults(self) -> list[str]:
+        faults: list[str] = []
+        if not is_client_id(self.id):
+            faults.append("id must be 3 to 64 of A-Z a-z 0-9 _ - and not look like a UUID")
+        if not self.name.isprintable() or not 1 <= len(self.name) <= 200:  # noqa: PLR2004
+            faults.append("name must be 1 to 200 printable characters")
+        if (self.type == "public") != (self.token_endpoint_auth_method == "none"):
+            faults.append("a public client has the method none, a confidential one a secret")
+        return faults
+
+    def _grant_faults(self) -> list[str]:
+        faults: list[str] = []
+        if unknown := set(self.grant_types) - GRANT_TYPES:
+            faults.append(f"grant types that this release does not have: {sorted(unknown)}")
+        # RFC 6749 §4.4: only confidential clients
+        if self.type == "public" and "client_credentials" in self.grant_types:
+            faults.append("a public client can't have client_credentials")
+        if not all(map(is_scope_value, (*self.scopes, *self.default_scopes))):
+            faults.append('scope values are printable ASCII without space, " and \\')
+        if not set(self.default_scopes) <= set(self.scopes):
+            faults.append("default scopes must be among the scopes")
+        if not MIN_ACCESS_TOKEN_TTL <= self.access_token_ttl <= MAX_ACCESS_TOKEN_TTL:
+            faults.append("access token lifetime must be 60 to 600 seconds")
+        return faults
+
+    def _audience_faults(self, issuer: str) -> list[str]:
+        faults: list[str] = []
+        if not all(map(_AUDIENCE.fullmatch, (*self.audiences, *self.serves))):
+            faults.append("an audience is 1 to 255 printable ASCII characters without space")
+        if {self.id, issuer} & set(self.audiences):
+            faults.append("an audience can't be the client's id or the issuer")
+        if "client_credentials" in self.grant_types and not self.audiences:
+            faults.append("client_credentials needs an audience: the API the tokens are for")
+        return faults

@@ -1,0 +1,28 @@
+"""Resource indicators: which audience a token is for. RFC 8707 §2."""
+
+import re
+
+from service.oauth.errors import InvalidTarget
+
+_ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!$&-;=?-Z_a-z~%@/\[\]]+")
+
+
+def choose_audience(resources: tuple[str, ...], audiences: tuple[str, ...]) -> str:
+    """The one audience of a token: the requested resource, else the client's first audience.
+
+    Raises InvalidTarget for more than one resource (stricter than RFC 8707 §2: one audience per
+    access token), for one that is not an absolute URI without a fragment, and for one that the
+    client has no right to.
+    """
+    if not resources:
+        if not audiences:
+            raise InvalidTarget("the client has no audience; name one with clients create --audience")
+        return audiences[0]
+    if len(resources) > 1:
+        raise InvalidTarget("one resource per access token: send one request for each")
+    (resource,) = resources
+    if not _ABSOLUTE_URI.fullmatch(resource):
+        raise InvalidTarget("resource must be an absolute URI without a fragment")
+    if resource not in audiences:
+        raise InvalidTarget("the client may not have tokens for this resource")
+    return resource

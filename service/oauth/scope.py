@@ -1,0 +1,46 @@
+"""Scope values and sets of them: RFC 6749 §3.3."""
+
+import re
+
+from service.oauth.errors import InvalidScope
+
+_SCOPE_VALUE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")
+
+# Values that only a person's sign-in can grant (PROTOCOL CC-1).
+USER_SCOPES = frozenset({"openid", "offline_access"})
+
+
+def is_scope_value(text: str) -> bool:
+    """Whether the text is one scope-token of RFC 6749 §3.3."""
+    return _SCOPE_VALUE.fullmatch(text) is not None
+
+
+def parse_scope(text: str) -> tuple[str, ...]:
+    """The values of a scope parameter in their order, without repetitions.
+
+    Raises InvalidScope unless they are scope-tokens with single spaces between (RFC 6749 §3.3).
+    """
+    values = text.split(" ")
+    if not all(map(is_scope_value, values)):
+        raise InvalidScope("scope must be scope values with single spaces between")
+    return tuple(dict.fromkeys(values))
+
+
+def grant_scope(
+    requested: str | None, *, allowed: tuple[str, ...], default: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The scope a client gets without a resource owner: what it asked for, else its default.
+
+    Raises InvalidScope for a value beyond `allowed`, or when nothing would be granted
+    (RFC 6749 §3.3 and §4.4.2).
+    """
+    if requested is None:
+        granted = default or allowed
+    else:
+        granted = parse_scope(requested)
+        if not set(granted) <= set(allowed):
+            raise InvalidScope("the client may not have all of the requested scope")
+    granted = tuple(value for value in granted if value not in USER_SCOPES)
+    if not granted:
+        raise InvalidScope("no scope was requested and the client has no default scope")
+    return granted

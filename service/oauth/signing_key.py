@@ -1,0 +1,24 @@
+"""A signing key as the database keeps it. Its life: pending, active, retiring, removed."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+TOKEN = "token"  # noqa: S105 (a purpose, not a secret)
+FEED = "feed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """A key pair; the private half is wrapped under the master key `wrap_key_id`.
+
+    `kid` is the RFC 7638 thumbprint of `public_jwk`, a JSON object of public members.
+    """
+
+    kid: str
+    purpose: str
+    alg: str
+    state: str
+    public_jwk: str
+    wrapped_private_key: bytes
+    wrap_key_id: str
+    activates_at: datetime

@@ -1,0 +1,290 @@
+"""Every setting: one frozen struct, read once from the environment, checked all at once."""
+
+import difflib
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+
+PREFIX = "WATCHWORD_"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# Kubernetes makes these for a Service that is called watchword; no setting of ours looks so.
+_KUBERNETES = re.compile(r"WATCHWORD_(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\d+_(TCP|UDP)\w*)?)")
+
+
+class SettingsError(Exception):
+    """The settings can't be used. `faults` has one sentence for each fault, never a secret."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class Secret:
+    """A value that never shows itself in a log, a message or a repr."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+
+def doc(text: str, **bounds: Any) -> msgspec.Meta:
+    """A field's line in docs/reference/settings.md, and its bounds."""
+    return msgspec.Meta(description=text, **bounds)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The service's settings; `WATCHWORD_` and the upper-case name is the variable of each."""
+
+    issuer: Annotated[
+        str,
+        doc(
+            "Public base URL of this server, the `iss` of every token: https, no trailing slash "
+            "(plain http only for a loopback host)."
+        ),
+    ]
+    database_url: Annotated[Secret, doc("PostgreSQL, `postgresql://user:password@host/name`.")]
+    redis_url: Annotated[
+        Secret, doc("Redis, `redis://user:password@host:6379/0` or `rediss://…`.")
+    ]
+    migrate_database_url: Annotated[
+        Secret | None,
+        doc("PostgreSQL as the role that owns the schema, for `watchword migrate` alone."),
+    ] = None
+    listen: Annotated[
+        tuple[str, ...], doc("Addresses to listen on, with commas between: `127.0.0.1:8000,[::1]:8000`.")
+    ] = ("0.0.0.0:8000",)  # noqa: S104 (a pod listens on all its addresses)
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        doc(
+            "Host names that requests may use beside the issuer's, with commas between "
+            "(in a cluster: `watchword,watchword.auth.svc`); `*` allows any."
+        ),
+    ] = ()
+    trusted_proxies: Annotated[
+        tuple[Network, ...],
+        doc(
+            "Networks of the proxies that end TLS, with commas between. Only they may send plain "
+            "http, and only their `X-Forwarded-For` and `X-Forwarded-Proto` are believed."
+        ),
+    ] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+    tls_certificate: Annotated[
+        Path | None, doc("PEM certificate chain, to end TLS here instead of at an ingress.")
+    ] = None
+    tls_private_key: Annotated[Path | None, doc("PEM private key of that certificate.")] = None
+    keys_dir: Annotated[
+        Path, doc("Folder of the master keys (`watchword keys init` makes them).")
+    ] = Path("keys")
+    redis_prefix: Annotated[
+        str, doc("Hash tag that all keys in Redis share.", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    ] = "ww"
+    database_connections: Annotated[
+        int, doc("Connections to PostgreSQL that a pod opens at most.", ge=2, le=200)
+    ] = 10
+    database_statement_cache: Annotated[
+        int, doc("Prepared statements kept per connection; 0 behind PgBouncer 1.20 and older.", ge=0)
+    ] = 100
+    client_failures_per_minute: Annotated[
+        int,
+        doc(
+            "Failed client authentications in a minute, per client and per address, after which "
+            "failures are answered 429. A right secret is never refused.",
+            ge=1,
+        ),
+    ] = 30
+    max_connections: Annotated[
+        int, doc("Open connections per pod; more are answered 503.", ge=1)
+    ] = 4096
+    drain: Annotated[
+        timedelta,
+        doc("After SIGTERM: how long a pod goes on serving while it reports itself unready."),
+    ] = timedelta(seconds=5)
+    grace: Annotated[
+        timedelta, doc("After that: how long requests under way may take to finish.")
+    ] = timedelta(seconds=20)
+    audit_retention: Annotated[
+        timedelta, doc("How long `watchword purge` keeps audit events.")
+    ] = timedelta(days=90)
+    log_level: Annotated[
+        str, doc("`debug`, `info`, `warning` or `error`.", pattern="^(debug|info|warning|error)$")
+    ] = "info"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the issuer is a loopback URL: development, where floors do not hold."""
+        return _is_loopback(urlsplit(self.issuer).hostname or "")
+
+
+def variable(field: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + field.upper()
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings from WATCHWORD_* variables; NAME_FILE names a file with a secret's value.
+
+    Raises SettingsError with every fault at once.
+    """
+    environment = os.environ if environment is None else environment
+    faults = _unknown_names(environment)
+    values: dict[str, Any] = {}
+    hints = get_type_hints(Settings, include_extras=True)
+    for field in msgspec.structs.fields(Settings):
+        try:
+            text = _read(environment, field.name)
+            if text is not None:
+                values[field.name] = _convert(text, hints[field.name])
+            elif field.required:
+                faults.append(f"{variable(field.name)} is missing: {_describe(hints[field.name])}")
+        except (ValueError, OSError) as error:
+            faults.append(f"{variable(field.name)}: {error}")
+    faults += _contradictions(values)
+    if faults:
+        raise SettingsError(faults)
+    return Settings(**values)
+
+
+def _read(environment: Mapping[str, str], field: str) -> str | None:
+    """A setting's text, from its variable or, for a secret, from the file that NAME_FILE names."""
+    name = variable(field)
+    text, file = environment.get(name), environment.get(name + "_FILE")
+    if text and file:
+        raise ValueError(f"set either it or {name}_FILE, not both")
+    if file:
+        try:
+            text = Path(file).read_text().strip()
+        except (OSError, UnicodeError) as error:
+            cause = getattr(error, "strerror", None) or "not UTF-8 text"
+            raise ValueError(f"the file that {name}_FILE names can't be read: {cause}") from None
+    return text or None
+
+
+def _convert(text: str, hint: Any) -> Any:
+    """A setting's value. Raises ValueError, whose text never has the value of a secret in it."""
+    convert = _CONVERTERS.get(hint.__origin__)
+    if convert:
+        return convert(text)
+    try:
+        return msgspec.convert(text, hint, strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from None
+
+
+def _seconds(text: str) -> timedelta:
+    number = re.fullmatch(r"(\d{1,9})\s*([smhd]?)", text)
+    if not number:
+        raise ValueError("must be a duration such as 30s, 5m, 12h or 90d")
+    unit = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[number[2]]
+    return timedelta(seconds=int(number[1]) * unit)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in (part.strip() for part in text.split(",")) if word)
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(word) for word in _words(text))
+    except ValueError as error:
+        raise ValueError(f"{error}; write networks such as 10.0.0.0/8, with commas") from None
+
+
+_CONVERTERS: dict[Any, Callable[[str], Any]] = {
+    Secret: Secret,
+    Secret | None: Secret,
+    Path: Path,
+    Path | None: Path,
+    timedelta: _seconds,
+    tuple[str, ...]: _words,
+    tuple[Network, ...]: _networks,
+}
+
+
+def _describe(hint: Any) -> str:
+    (meta,) = hint.__metadata__
+    return meta.description
+
+
+def _unknown_names(environment: Mapping[str, str]) -> list[str]:
+    """A fault for each WATCHWORD_ name that is no setting, with the nearest that is."""
+    known = {variable(field.name) for field in msgspec.structs.fields(Settings)}
+    known |= {name + "_FILE" for name in known if _is_secret(name)}
+    faults: list[str] = []
+    for name in sorted(environment):
+        if not name.startswith(PREFIX) or name in known or _KUBERNETES.fullmatch(name):
+            continue
+        nearest = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        faults.append(f"{name} is no setting{hint}")
+    return faults
+
+
+def _is_secret(name: str) -> bool:
+    return name.removeprefix(PREFIX).lower() in {
+        "database_url",
+        "migrate_database_url",
+        "redis_url",
+    }
+
+
+def _contradictions(values: Mapping[str, Any]) -> list[str]:
+    faults = [] if "issuer" not in values else _issuer_faults(values["issuer"])
+    for field, schemes in (
+        ("database_url", ("postgresql", "postgres")),
+        ("migrate_database_url", ("postgresql", "postgres")),
+        ("redis_url", ("redis", "rediss")),
+    ):
+        if field in values and values[field].reveal().partition("://")[0] not in schemes:
+            faults.append(f"{variable(field)} must begin with {schemes[0]}://")
+    if ("tls_certificate" in values) != ("tls_private_key" in values):
+        faults.append("WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_PRIVATE_KEY go together")
+    return faults
+
+
+def _issuer_faults(issuer: str) -> list[str]:
+    """META-1: an issuer that every verifier compares as the same string."""
+    name = variable("issuer")
+    try:
+        parts = urlsplit(issuer)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return [f"{name} must be a URL such as https://auth.example.com"]
+    faults: list[str] = []
+    if not re.fullmatch(r"[!-~]+", issuer) or not host or parts.username is not None:
+        faults.append(f"{name} must be a URL such as https://auth.example.com")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        faults.append(f"{name} must be https; plain http is for a loopback host alone")
+    if parts.query or parts.fragment or "?" in issuer or "#" in issuer:
+        faults.append(f"{name} must have no query and no fragment")
+    if issuer.endswith("/"):
+        faults.append(f"{name} must have no trailing slash")
+    if (parts.scheme, port) in {("https", 443), ("http", 80)}:
+        faults.append(f"{name} must not name the default port")
+    if issuer.partition("://")[2].partition("/")[0] != parts.netloc.lower():
+        faults.append(f"{name} must have its host in lower case")
+    return faults
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,143 @@
+"""Table clients, and client_secrets with it."""
+
+from datetime import timedelta
+
+from service.oauth.client import Client, Registration
+from service.sql.connection import Connection
+
+
+async def find_client(connection: Connection, client_id: str) -> Client | None:
+    """The client with the digests of its live secrets."""
+    row = await connection.fetchrow(
+        """
+        SELECT id, name, type, token_endpoint_auth_method, grant_types, audiences, scopes,
+               default_scopes, serves, access_token_ttl, epoch, enabled,
+               ARRAY(
+                   SELECT digest FROM client_secrets
+                   WHERE client_id = clients.id
+                     AND (expires_at IS NULL OR expires_at > clock_timestamp())
+               ) AS secret_digests
+        FROM clients
+        WHERE id = $1
+        """,
+        client_id,
+    )
+    return None if row is None else Client(**_tuples(row))
+
+
+async def list_clients(connection: Connection) -> list[Client]:
+    """All clients by id."""
+    rows = await connection.fetch(
+        """
+        SELECT id, name, type, token_endpoint_auth_method, grant_types, audiences, scopes,
+               default_scopes, serves, access_token_ttl, epoch, enabled,
+               ARRAY(
+                   SELECT digest FROM client_secrets
+                   WHERE client_id = clients.id
+                     AND (expires_at IS NULL OR expires_at > clock_timestamp())
+               ) AS secret_digests
+        FROM clients
+        ORDER BY id
+        """
+    )
+    return [Client(**_tuples(row)) for row in rows]
+
+
+def _tuples(row: object) -> dict[str, object]:
+    """A row with its arrays as tuples, for a frozen value."""
+    members = dict(row)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in members.items()}
+
+
+async def insert_client(connection: Connection, new: Registration) -> bool:
+    """Whether the client was inserted; False when the id is taken. One winner per id."""
+    row = await connection.fetchrow(
+        """
+        INSERT INTO clients (id, name, type, token_endpoint_auth_method, grant_types, audiences,
+                             scopes, default_scopes, serves, access_token_ttl)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        ON CONFLICT (id) DO NOTHING
+        RETURNING id
+        """,
+        new.id,
+        new.name,
+        new.type,
+        new.token_endpoint_auth_method,
+        new.grant_types,
+        new.audiences,
+        new.scopes,
+        new.default_scopes,
+        new.serves,
+        new.access_token_ttl,
+    )
+    return row is not None
+
+
+async def lock_client(connection: Connection, client_id: str) -> str | None:
+    """The client's type, its row locked until the transaction ends; None if there is none."""
+    return await connection.fetchval(
+        "SELECT type FROM clients WHERE id = $1 FOR UPDATE", client_id
+    )
+
+
+async def insert_secret(connection: Connection, client_id: str, digest: bytes) -> None:
+    """A further live secret."""
+    await connection.execute(
+        "INSERT INTO client_secrets (client_id, digest) VALUES ($1, $2)", client_id, digest
+    )
+
+
+async def keep_newest_secret(connection: Connection, client_id: str, overlap: timedelta) -> None:
+    """Delete all but the newest secret, which goes on for `overlap` and no longer."""
+    await connection.execute(
+        """
+        DELETE FROM client_secrets
+        WHERE client_id = $1
+          AND digest <> (
+              SELECT digest FROM client_secrets
+              WHERE client_id = $1
+              ORDER BY created_at DESC, digest
+              LIMIT 1
+          )
+        """,
+        client_id,
+    )
+    await connection.execute(
+        """
+        UPDATE client_secrets
+        SET expires_at = least(expires_at, clock_timestamp() + $2)
+        WHERE client_id = $1
+        """,
+        client_id,
+        overlap,
+    )
+
+
+async def raise_epoch(connection: Connection, client_id: str, *, enabled: bool) -> int | None:
+    """The client's epoch after raising it, by which all its tokens so far are void."""
+    return await connection.fetchval(
+        """
+        UPDATE clients
+        SET epoch = epoch + 1,
+            enabled = enabled AND $2
+        WHERE id = $1
+        RETURNING epoch
+        """,
+        client_id,
+        enabled,
+    )
+
+
+async def enable_client(connection: Connection, client_id: str) -> bool:
+    """Whether there is such a client, enabled from here on."""
+    row = await connection.fetchrow(
+        "UPDATE clients SET enabled = true WHERE id = $1 RETURNING id", client_id
+    )
+    return row is not None
+
+
+async def restore_epoch(connection: Connection, client_id: str, epoch: int) -> None:
+    """Take an epoch back that the database lost; it never falls."""
+    await connection.execute(
+        "UPDATE clients SET epoch = greatest(epoch, $2) WHERE id = $1", client_id, epoch
+    )

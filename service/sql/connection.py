@@ -1,0 +1,140 @@
+"""Connections to PostgreSQL: the pool, its breaker, and the one meaning of 'it is away'."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, LiteralString, Protocol
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+_CONNECT_SECONDS = 2.0
+_ACQUIRE_SECONDS = 2.0
+_STATEMENT_SECONDS = 3.0
+
+# Everything but rotations commits so that no fail-over to a synchronous standby forgets it.
+_SESSION = """
+    SET default_transaction_isolation = 'read committed';
+    SET synchronous_commit = 'on';
+    SET lock_timeout = '200ms';
+    SET statement_timeout = '2s';
+    SET idle_in_transaction_session_timeout = '10s'
+"""
+
+# What says that the server is away, or no longer the primary; the connection is of no more use.
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+# What says that it is there but can't do this one thing at present.
+_BUSY = (
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.TooManyConnectionsError,
+)
+
+
+class DatabaseUnavailable(Exception):  # noqa: N818 (an outage, not a defect)
+    """PostgreSQL can't answer at present; nothing was committed that the caller knows of."""
+
+
+class Connection(Protocol):
+    """What `service.sql` needs of a connection. LiteralString: no statement is ever built up."""
+
+    async def execute(self, query: LiteralString, *args: Any) -> str: ...
+    async def fetch(self, query: LiteralString, *args: Any) -> list[asyncpg.Record]: ...
+    async def fetchrow(self, query: LiteralString, *args: Any) -> asyncpg.Record | None: ...
+    async def fetchval(self, query: LiteralString, *args: Any) -> Any: ...
+    def transaction(self) -> AbstractAsyncContextManager[Any]: ...
+
+
+class Database:
+    """A pool of connections. Once PostgreSQL is away, requests are told so at once; only `probe`
+    asks it again, so that no request waits for a server that does not answer."""
+
+    def __init__(self, url: str, *, connections: int, statement_cache: int) -> None:
+        self._pool = asyncpg.create_pool(
+            url,
+            min_size=0,
+            max_size=connections,
+            statement_cache_size=statement_cache,
+            timeout=_CONNECT_SECONDS,
+            command_timeout=_STATEMENT_SECONDS,
+            init=_prepare_connection,
+            # A released connection has no state to clear, and clearing would cost a round trip.
+            reset=_keep_connection,
+        )
+        self._opened = False
+        self.away = False
+
+    async def close(self) -> None:
+        """Close the pool; connections that do not end in time are cut."""
+        if not self._opened:
+            return
+        try:
+            await asyncio.wait_for(self._pool.close(), _STATEMENT_SECONDS)
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection for single statements. Raises DatabaseUnavailable."""
+        if self.away:
+            raise DatabaseUnavailable("PostgreSQL is away")
+        async with self._acquire() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection in a transaction. Raises DatabaseUnavailable, also when COMMIT fails."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def probe(self) -> AsyncIterator[Connection]:
+        """Like `connection`, but asks PostgreSQL even while it is away; its answer ends that."""
+        async with self._acquire() as connection:
+            yield connection
+        self.away = False
+
+    @asynccontextmanager
+    async def _acquire(self) -> AsyncIterator[Connection]:
+        connection: PoolConnectionProxy[Any] | None = None
+        try:
+            if not self._opened:
+                await self._pool
+                self._opened = True
+            connection = await self._pool.acquire(timeout=_ACQUIRE_SECONDS)
+            yield connection  # pyright: ignore[reportReturnType] (a proxy has its methods)
+        except _BUSY as error:
+            raise DatabaseUnavailable(f"PostgreSQL is busy: {type(error).__name__}") from error
+        except _AWAY as error:
+            self.away = True
+            if connection is not None and not connection.is_closed():
+                connection.terminate()
+            raise DatabaseUnavailable(f"PostgreSQL is away: {type(error).__name__}") from error
+        finally:
+            if connection is not None:
+                await self._pool.release(connection)
+
+
+async def _prepare_connection(connection: asyncpg.Connection[Any]) -> None:
+    await connection.execute(_SESSION)
+    await connection.set_type_codec(
+        "jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
+    )
+
+
+async def _keep_connection(_: asyncpg.Connection[Any]) -> None:
+    return

@@ -1,0 +1,176 @@
+"""Tables feed and feed_entries: the one row that orders publishers, and the signed bytes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from service.oauth.feed import Head
+from service.sql.connection import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedState:
+    """All that a pod needs to know each second, read by one statement at one moment `at`.
+
+    `life` is the database's incarnation; None while a new one has not begun.
+    `entries` counts those from the floor to the head.
+    """
+
+    head: Head
+    floor: int
+    next_floor: int
+    has_unnumbered: bool
+    killed_kids: tuple[str, ...]
+    life: UUID | None
+    at: datetime
+
+
+async def insert_feed(connection: Connection, head: Head) -> None:
+    """Begin the feed unless it has begun. One winner."""
+    await connection.execute(
+        """
+        INSERT INTO feed (epoch, head, head_digest, floor)
+        VALUES ($1, $2, $3, 1)
+        ON CONFLICT DO NOTHING
+        """,
+        UUID(head.epoch),
+        head.number,
+        head.digest,
+    )
+
+
+async def lock_head(connection: Connection) -> Head:
+    """The head, its row locked: whoever holds it is the only publisher."""
+    row = await connection.fetchrow("SELECT epoch, head, head_digest FROM feed FOR UPDATE")
+    assert row is not None, "feed: no row"
+    return Head(str(row["epoch"]), row["head"], row["head_digest"])
+
+
+async def read_state(connection: Connection) -> FeedState | None:
+    """The feed's state; None before the feed has begun.
+
+    The next floor is the oldest number with a fact that still matters, else head + 1.
+    """
+    row = await connection.fetchrow(
+        """
+        SELECT feed.epoch, feed.head, feed.head_digest, feed.floor,
+               coalesce(
+                   (
+                       SELECT number FROM feed_entries
+                       WHERE feed_entries.epoch = feed.epoch
+                         AND number >= feed.floor
+                         AND expires_at > clock_timestamp()
+                       ORDER BY number
+                       LIMIT 1
+                   ),
+                   feed.head + 1
+               ) AS next_floor,
+               EXISTS (SELECT FROM revocations WHERE number IS NULL) AS has_unnumbered,
+               ARRAY(SELECT subject FROM revocations WHERE kind = 'kid' ORDER BY id) AS killed_kids,
+               (
+                   SELECT id FROM database_life
+                   WHERE system_identifier = (SELECT system_identifier FROM pg_control_system())
+                     AND table_oid = 'database_life'::regclass::oid
+               ) AS life,
+               clock_timestamp() AS at
+        FROM feed
+        """
+    )
+    if row is None:
+        return None
+    return FeedState(
+        head=Head(str(row["epoch"]), row["head"], row["head_digest"]),
+        floor=row["floor"],
+        next_floor=row["next_floor"],
+        has_unnumbered=row["has_unnumbered"],
+        killed_kids=tuple(row["killed_kids"]),
+        life=row["life"],
+        at=row["at"],
+    )
+
+
+async def raise_floor(connection: Connection, epoch: str, floor: int) -> None:
+    """Raise the floor; it never falls."""
+    await connection.execute(
+        """
+        UPDATE feed
+        SET floor = $2
+        WHERE epoch = $1 AND floor < $2 AND $2 <= head + 1
+        """,
+        UUID(epoch),
+        floor,
+    )
+
+
+async def insert_entry(
+    connection: Connection, head: Head, jws: str, expires_at: datetime | None
+) -> None:
+    """Keep the signed bytes of the entry that made `head`. `expires_at` None: only killed keys."""
+    await connection.execute(
+        """
+        INSERT INTO feed_entries (epoch, number, jws, expires_at)
+        VALUES ($1, $2, $3, coalesce($4, '-infinity'::timestamptz))
+        """,
+        UUID(head.epoch),
+        head.number,
+        jws,
+        expires_at,
+    )
+
+
+async def update_head(connection: Connection, head: Head) -> None:
+    """Move the head on, under its lock."""
+    await connection.execute(
+        "UPDATE feed SET head = $2, head_digest = $3 WHERE epoch = $1",
+        UUID(head.epoch),
+        head.number,
+        head.digest,
+    )
+
+
+async def replace_epoch(connection: Connection, head: Head) -> None:
+    """Begin a new epoch, under the lock of the old one's head."""
+    await connection.execute(
+        "UPDATE feed SET epoch = $1, head = $2, head_digest = $3, floor = 1",
+        UUID(head.epoch),
+        head.number,
+        head.digest,
+    )
+
+
+async def list_entries(
+    connection: Connection, epoch: str, after: int, limit: int
+) -> list[tuple[int, str]]:
+    """The entries after a number, the oldest first."""
+    rows = await connection.fetch(
+        """
+        SELECT number, jws
+        FROM feed_entries
+        WHERE epoch = $1 AND number > $2
+        ORDER BY number
+        LIMIT $3
+        """,
+        UUID(epoch),
+        after,
+        limit,
+    )
+    return [(row["number"], row["jws"]) for row in rows]
+
+
+async def delete_old_entries(connection: Connection, limit: int) -> int:
+    """Delete up to `limit` entries below the floor or of an epoch that was left."""
+    rows = await connection.fetch(
+        """
+        DELETE FROM feed_entries
+        WHERE (epoch, number) IN (
+            SELECT feed_entries.epoch, number
+            FROM feed_entries, feed
+            WHERE feed_entries.epoch <> feed.epoch OR number < feed.floor
+            LIMIT $1
+            FOR UPDATE OF feed_entries SKIP LOCKED
+        )
+        RETURNING number
+        """,
+        limit,
+    )
+    return len(rows)

@@ -1,0 +1,110 @@
+"""Logs and metrics: structlog set-up, what is never logged, and every Prometheus metric."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+# Names of fields that could carry a secret by mistake; their values never reach a line.
+_SECRET_FIELDS = frozenset(
+    {"token", "access_token", "refresh_token", "secret", "client_secret", "password", "assertion"}
+)
+
+
+def set_up_logging(level: str) -> None:
+    """Log JSON lines to standard output, one line an event; the standard library's logs too."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=_processors(),
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.BytesLoggerFactory(file=sys.stdout.buffer),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[_Forward()], force=True)
+
+
+def _processors() -> Sequence[Any]:
+    return [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        structlog.processors.ExceptionRenderer(),
+        _redact,
+        structlog.processors.JSONRenderer(serializer=_encode),
+    ]
+
+
+def _encode(event: dict[str, Any], **_: Any) -> bytes:
+    return msgspec.json.encode(event, enc_hook=str)
+
+
+def _redact(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    for name in _SECRET_FIELDS & event.keys():
+        event[name] = "(hidden)"
+    return event
+
+
+class _Forward(logging.Handler):
+    """Lines of libraries, as one of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.warning("library", logger=record.name, message=record.getMessage())
+
+
+class Metrics:
+    """Every metric of one process, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "watchword_http_requests", "Requests.", ("endpoint", "status"), registry=registry
+        )
+        self.latency = Histogram(
+            "watchword_http_request_duration_seconds",
+            "Time from a request's head to the end of its answer.",
+            ("endpoint",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.tokens = Counter(
+            "watchword_access_tokens_issued", "Access tokens.", ("grant_type",), registry=registry
+        )
+        self.refusals = Counter(
+            "watchword_refusals", "Refusals by error code.", ("endpoint", "error"), registry=registry
+        )
+        self.revocations = Counter(
+            "watchword_revocations", "Facts written.", ("kind",), registry=registry
+        )
+        self.published = Counter(
+            "watchword_feed_entries_published", "Entries signed by this pod.", registry=registry
+        )
+        self.publish_lag = Histogram(
+            "watchword_feed_publish_duration_seconds",
+            "From the start of a publication to its copy in Redis.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.feed_head = Gauge("watchword_feed_head", "The newest number.", registry=registry)
+        self.feed_repairs = Counter(
+            "watchword_feed_repairs", "Streams mended, by cause.", ("cause",), registry=registry
+        )
+        self.heartbeat_at = Gauge(
+            "watchword_feed_heartbeat_timestamp_seconds",
+            "Time of the newest heartbeat that this pod saw in Redis.",
+            registry=registry,
+        )
+        self.away = Gauge(
+            "watchword_dependency_away", "1 while it is away.", ("dependency",), registry=registry
+        )
+        self.keys_confirmed_at = Gauge(
+            "watchword_keys_confirmed_timestamp_seconds",
+            "When the database last confirmed the key set.",
+            registry=registry,
+        )

@@ -14,7 +14,7 @@ from service.flows.follow_feed import follow_feed
 from service.flows.keep_feed import FeedKeeper
 from service.flows.load_keys import load_keys
 from service.flows.purge import purge
-from service.flows.start import Pod, describe_pod, prepare, report_pod, wait_for_schema
+from service.flows.start import describe_pod, prepare, report_pod, wait_for_schema
 from service.http.edge import Edge
 from service.http.endpoint import form_endpoint
 from service.http.error_responses import litestar_handlers
@@ -31,7 +31,7 @@ from service.redis.feed import RedisFeed
 from service.redis.rate_limits import FailureLimit
 from service.settings import Settings
 from service.sql.connection import Database, DatabaseUnavailable
-from service.sql.instances import delete_instance
+from service.sql.instances import Instance, delete_instance
 from service.telemetry import Metrics, log
 
 _KEYS_EVERY = timedelta(seconds=15)
@@ -58,7 +58,7 @@ class _Opened:
     services: Services
     master_keys: MasterKeys
     feed: RedisFeed
-    pod: Pod
+    pod: Instance
 
 
 @asynccontextmanager
@@ -120,7 +120,10 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> _Opened:
         metrics=metrics,
     )
     return _Opened(
-        services=services, master_keys=master_keys, feed=feed, pod=describe_pod(release)
+        services=services,
+        master_keys=master_keys,
+        feed=feed,
+        pod=describe_pod(release, master_keys),
     )
 
 
@@ -145,9 +148,7 @@ async def _run(opened: _Opened) -> None:
     services = opened.services
     database, keyring = services.database, services.keyring
     await wait_for_schema(database)
-    await _until_done(
-        lambda: prepare(database, keyring, opened.master_keys, services.issuer)
-    )
+    await _until_done(lambda: prepare(database, keyring, opened.master_keys, services.issuer))
     await services.keeper.tick()
     services.readiness.started = True
     log.info("ready", issuer=services.issuer, pod=opened.pod.name, release=opened.pod.release)
@@ -158,9 +159,7 @@ async def _run(opened: _Opened) -> None:
             follow_feed(opened.feed, services.keeper, services.clients, keyring, services.issuer)
         )
         tasks.create_task(_every(_KEYS_EVERY, lambda: load_keys(database, keyring)))
-        tasks.create_task(
-            _every(_REPORT_EVERY, lambda: report_pod(database, opened.pod, opened.master_keys))
-        )
+        tasks.create_task(_every(_REPORT_EVERY, lambda: report_pod(database, opened.pod)))
         tasks.create_task(
             _every(_PURGE_EVERY, lambda: purge(database, audit_retention=settings.audit_retention))
         )

@@ -17,7 +17,9 @@ PREFIX = "WATCHWORD_"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # Kubernetes makes these for a Service that is called watchword; no setting of ours looks so.
-_KUBERNETES = re.compile(r"WATCHWORD_(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\d+_(TCP|UDP)\w*)?)")
+_KUBERNETES = re.compile(
+    r"WATCHWORD_(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\d+_(TCP|UDP)\w*)?)"
+)
 
 
 class SettingsError(Exception):
@@ -60,16 +62,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
     database_url: Annotated[Secret, doc("PostgreSQL, `postgresql://user:password@host/name`.")]
-    redis_url: Annotated[
-        Secret, doc("Redis, `redis://user:password@host:6379/0` or `rediss://…`.")
-    ]
+    redis_url: Annotated[Secret, doc("Redis, `redis://user:password@host:6379/0` or `rediss://…`.")]
     migrate_database_url: Annotated[
         Secret | None,
         doc("PostgreSQL as the role that owns the schema, for `watchword migrate` alone."),
     ] = None
     listen: Annotated[
-        tuple[str, ...], doc("Addresses to listen on, with commas between: `127.0.0.1:8000,[::1]:8000`.")
-    ] = ("0.0.0.0:8000",)  # noqa: S104 (a pod listens on all its addresses)
+        tuple[str, ...],
+        doc("Addresses to listen on, with commas between: `127.0.0.1:8000,[::1]:8000`."),
+    ] = ("0.0.0.0:8000",)
     allowed_hosts: Annotated[
         tuple[str, ...],
         doc(
@@ -98,7 +99,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, doc("Connections to PostgreSQL that a pod opens at most.", ge=2, le=200)
     ] = 10
     database_statement_cache: Annotated[
-        int, doc("Prepared statements kept per connection; 0 behind PgBouncer 1.20 and older.", ge=0)
+        int,
+        doc("Prepared statements kept per connection; 0 behind PgBouncer 1.20 and older.", ge=0),
     ] = 100
     client_failures_per_minute: Annotated[
         int,
@@ -118,9 +120,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grace: Annotated[
         timedelta, doc("After that: how long requests under way may take to finish.")
     ] = timedelta(seconds=20)
-    audit_retention: Annotated[
-        timedelta, doc("How long `watchword purge` keeps audit events.")
-    ] = timedelta(days=90)
+    audit_retention: Annotated[timedelta, doc("How long `watchword purge` keeps audit events.")] = (
+        timedelta(days=90)
+    )
     log_level: Annotated[
         str, doc("`debug`, `info`, `warning` or `error`.", pattern="^(debug|info|warning|error)$")
     ] = "info"

@@ -28,7 +28,7 @@ def set_up_logging(level: str) -> None:
         logger_factory=structlog.BytesLoggerFactory(file=sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, handlers=[_Forward()], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[_Forward(logging.WARNING)], force=True)
 
 
 def _processors() -> Sequence[Any]:
@@ -77,7 +77,10 @@ class Metrics:
             "watchword_access_tokens_issued", "Access tokens.", ("grant_type",), registry=registry
         )
         self.refusals = Counter(
-            "watchword_refusals", "Refusals by error code.", ("endpoint", "error"), registry=registry
+            "watchword_refusals",
+            "Refusals by error code.",
+            ("endpoint", "error"),
+            registry=registry,
         )
         self.revocations = Counter(
             "watchword_revocations", "Facts written.", ("kind",), registry=registry

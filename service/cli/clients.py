@@ -25,13 +25,20 @@ def clients() -> None:
 @click.option("--name", help="What people read; the id if left out.")
 @click.option("--public", is_flag=True, help="A client that can keep no secret.")
 @click.option("--grant", "grants", multiple=True, help="Grant type; repeat for more.")
-@click.option("--audience", "audiences", multiple=True, help="API its tokens are for; the first is the default.")
+@click.option(
+    "--audience",
+    "audiences",
+    multiple=True,
+    help="API its tokens are for; the first is the default.",
+)
 @click.option("--scope", "scopes", multiple=True, help="Scope value it may have; repeat for more.")
-@click.option("--default-scope", "default_scopes", multiple=True, help="Scope when a request names none.")
+@click.option(
+    "--default-scope", "default_scopes", multiple=True, help="Scope when a request names none."
+)
 @click.option("--serves", "serves", multiple=True, help="Audience whose tokens it may introspect.")
 @click.option("--token-ttl", default=300, show_default=True, help="Access token lifetime, seconds.")
 @command
-async def create(  # noqa: PLR0913 (one argument for each option)
+async def create(  # noqa: PLR0913, PLR0917 (one argument for each option)
     client_id: str,
     name: str | None,
     public: bool,  # noqa: FBT001 (a flag)
@@ -47,7 +54,7 @@ async def create(  # noqa: PLR0913 (one argument for each option)
         id=client_id,
         name=name or client_id,
         type="public" if public else "confidential",
-        token_endpoint_auth_method="none" if public else "client_secret_basic",  # noqa: S106
+        token_endpoint_auth_method="none" if public else "client_secret_basic",
         grant_types=grants or (() if public else ("client_credentials",)),
         audiences=audiences,
         scopes=scopes,
@@ -93,14 +100,14 @@ async def show(client_id: str, as_json: bool) -> None:  # noqa: FBT001 (a flag)
 
 @clients.command("rotate-secret")
 @click.argument("client_id")
-@click.option("--overlap-hours", default=24, show_default=True, help="How long the old one goes on.")
+@click.option(
+    "--overlap-hours", default=24, show_default=True, help="How long the old one goes on."
+)
 @command
 async def rotate(client_id: str, overlap_hours: int) -> None:
     """Print a new secret; the one before it goes on for a while."""
     async with opened() as context:
-        secret = await rotate_secret(
-            context.database, client_id, timedelta(hours=overlap_hours)
-        )
+        secret = await rotate_secret(context.database, client_id, timedelta(hours=overlap_hours))
     click.echo(f"client_secret  {secret}")
     click.echo(f"The secret before it works for {overlap_hours} more hours.", err=True)
 

@@ -40,7 +40,7 @@ _EXPECTED = (
 
 
 def release() -> str:
-    """This release's version."""
+    """The version of the code that runs."""
     try:
         return version("watchword")
     except PackageNotFoundError:
@@ -114,9 +114,7 @@ async def open_keyring(context: Opened) -> tuple[Keyring, MasterKeys]:
 async def publish(context: Opened) -> None:
     """Publish what the command wrote; if that fails, a pod does it within a second."""
     keyring, _ = await open_keyring(context)
-    keeper = FeedKeeper(
-        context.database, context.feed, keyring, context.settings.issuer, Metrics()
-    )
+    keeper = FeedKeeper(context.database, context.feed, keyring, context.settings.issuer, Metrics())
     await keeper.publish()
 
 
@@ -142,5 +140,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return json.dumps(value, default=str)
     return "-" if value is None else str(value)
-
-

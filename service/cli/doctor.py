@@ -2,14 +2,18 @@
 
 import click
 
-from service.cli.context import command
-from service.flows.doctor import Finding, examine
-from service.cli.context import opened
-from service.keys.master_keys import MasterKeyError, read_master_keys
+from service.cli.context import command, opened, show_table
+from service.flows.doctor import examine
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @command
 async def doctor(as_json: bool) -> None:  # noqa: FBT001 (a flag)
-    """Examine settings, keys, PostgreSQL, schema, Redis, feed and pods; exit 1 on a fault."""
+    """Examine keys, PostgreSQL, schema, Redis, feed and pods; exit 1 on a fault."""
+    async with opened() as context:
+        findings = await examine(context.settings, context.database, context.feed)
+    rows = [{"": f.level, "subject": f.subject, "finding": f.text} for f in findings]
+    show_table(rows, as_json=as_json, empty="")
+    if any(finding.level == "fault" for finding in findings):
+        raise SystemExit(1)

@@ -26,8 +26,7 @@ async def revoke(token: str | None, client_id: str | None) -> None:
             click.echo(f"tokens of {client_id} below epoch {epoch} are void")
         else:
             keyring, _ = await open_keyring(context)
-            text = sys.stdin.read().strip() if token == "-" else token or ""
-            access = read_token(text, keyring, context.settings.issuer)
+            access = read_token(_text(token or ""), keyring, context.settings.issuer)
             if access is None:
                 raise click.ClickException("this is no access token of this issuer")
             written = await revoke_token(
@@ -35,3 +34,7 @@ async def revoke(token: str | None, client_id: str | None) -> None:
             )
             click.echo(f"{access.jti} {'is void' if written else 'was void already'}")
         await publish(context)
+
+
+def _text(argument: str) -> str:
+    return sys.stdin.read().strip() if argument == "-" else argument

@@ -1,8 +1,10 @@
 """PostgreSQL as a child process, and streaming standbys of it."""
 
+import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -29,6 +31,7 @@ _SETTINGS: Mapping[str, str] = {
     "wal_keep_size": "64MB",  # what a standby may lag behind, frozen or stopped
     "max_wal_size": "256MB",
     "hot_standby": "on",
+    "recovery_init_sync_method": "syncfs",  # after a crash; file by file it takes seconds
     # Inside the cluster: /dev/shm is small in containers, and a killed server leaves files there.
     "dynamic_shared_memory_type": "mmap",
     "jit": "off",
@@ -121,31 +124,32 @@ class EmbeddedPostgres(EmbeddedServer):
     def _prepare(self) -> None:
         if (self.work_folder / "PG_VERSION").exists():
             return
-        draft = self.home.folder / "data.draft"
-        shutil.rmtree(draft, ignore_errors=True)
+        # A name of its own: the tools of a run that was killed may still write to its draft.
+        for old in self.home.folder.glob("draft-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        draft = Path(tempfile.mkdtemp(prefix="draft-", dir=self.home.folder))
         if self._primary is None:
             self._make_cluster(draft)
         else:
             self._copy_cluster(self._primary, draft)
+        if self.settings.get("fsync") != "off":
+            os.sync()  # once for all files: the tools, file by file, take seconds
         # Last: a run that is killed before this line leaves no half-made cluster behind.
         _ = draft.rename(self.work_folder)
 
     def _make_cluster(self, folder: Path) -> None:
         _ = self.home.make_password()
-        unsynced = self.settings.get("fsync") == "off"
         options = ["--auth=scram-sha-256", f"--username={USER}", "--encoding=UTF8", "--locale=C"]
         password_file = f"--pwfile={self.home.folder / 'password'}"
-        sync = ["--no-sync"] if unsynced else []
-        run_tool([self._tool("initdb"), "-D", str(folder), *options, password_file, *sync])
+        run_tool([self._tool("initdb"), "-D", str(folder), *options, password_file, "--no-sync"])
         # Single-user mode: the database is there before anybody can connect, and needs no server.
-        single = [self._tool("postgres"), "--single", *(["-F"] if unsynced else [])]
-        run_tool([*single, "-D", str(folder), "postgres"], text=f"CREATE DATABASE {DATABASE}\n")
+        single = [self._tool("postgres"), "--single", "-F", "-D", str(folder), "postgres"]
+        run_tool(single, text=f"CREATE DATABASE {DATABASE}\n")
 
     def _copy_cluster(self, primary: "EmbeddedPostgres", folder: Path) -> None:
         self.home.keep_password(primary.password)
-        options = ["-D", str(folder), "--write-recovery-conf", "--wal-method=stream"]
-        sync = ["--no-sync"] if self.settings.get("fsync") == "off" else []
-        primary.run_client("pg_basebackup", [*options, "--checkpoint=fast", *sync])
+        options = ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]
+        primary.run_client("pg_basebackup", ["-D", str(folder), *options])
 
     def _command(self) -> list[str]:
         # Whole at every start, so that it is ours on a copied cluster as well.

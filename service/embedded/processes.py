@@ -5,6 +5,7 @@ Every command here (S603) is a list of our own words; no shell reads what a call
 
 import functools
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -42,19 +43,23 @@ def leashed(command: Sequence[str], death_signal: signal.Signals) -> list[str]:
 
 @functools.cache
 def unprivileged() -> tuple[str, ...]:
-    """The prefix under which PostgreSQL, which refuses root, runs: empty for every other user."""
-    if os.geteuid() != 0:
+    """The prefix that makes us a user PostgreSQL accepts: empty when we are one."""
+    # It refuses root; initdb also a number that has no name, as containers run under.
+    users = {user.pw_uid: user for user in pwd.getpwall() if user.pw_uid != 0}
+    if os.geteuid() in users:
         return ()
     unshare = shutil.which("unshare")
-    if unshare is not None:
-        prefix = (unshare, "--user", "--map-user=1000", "--map-group=1000")
+    if unshare is not None and users:
+        user = users[min(users)]
+        mapping = f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}"
+        prefix = (unshare, "--user", *mapping)  # another number for us, the same rights as before
         probe = subprocess.run([*prefix, "true"], check=False, capture_output=True)  # noqa: S603
         if probe.returncode == 0:
             return prefix
     msg = (
-        "PostgreSQL does not run as root, and this system refuses `unshare --user`, which would "
-        "make us another user. Run as an ordinary user, or set WATCHWORD_DATABASE_URL to a server "
-        "that runs already."
+        "PostgreSQL does not run as root, nor as a user without a name, and this system refuses "
+        "`unshare --user`, which would make us another. Run as an ordinary user, or set "
+        "WATCHWORD_DATABASE_URL to a server that runs already."
     )
     raise EmbeddedServerError(msg)
 

@@ -44,14 +44,14 @@ class EmbeddedRedis(EmbeddedServer):
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.binary: Path = binary if binary is not None else find_redis()
-        programs = _PROGRAMS | {self.binary.name}
+        programs = _PROGRAMS | {self.binary.name[:15]}  # as much as the kernel keeps
         super().__init__(data_dir, port=port, programs=programs)
         self.settings: Mapping[str, str] = {**_SETTINGS, **(settings or {})}
 
     @property
     def url(self) -> str:
         """The address of database 0, password included: for drivers, not for logs."""
-        return f"redis://:{self.password}@{LOOPBACK}:{self.port}/0"
+        return f"redis://default:{self.password}@{LOOPBACK}:{self.port}/0"
 
     @property
     def _pid_file(self) -> Path:

@@ -62,9 +62,7 @@ async def beat_feed(
     return ours, await feed.beat(ours.epoch, head=ours.head, floor=ours.floor, old=old, new=new)
 
 
-async def mend_feed(
-    reading: Reading, beat: Beat, feed: RedisFeed, database: Database
-) -> str:
+async def mend_feed(reading: Reading, beat: Beat, feed: RedisFeed, database: Database) -> str:
     """Make an incomplete stream whole from PostgreSQL; what was wrong with it.
 
     Entries that are only missing at its end are added (a flush, a pod that died between commit and

@@ -26,13 +26,11 @@ from service.sql.sessions import restore_claims_version, restore_end
 from service.sql.signing_keys import read_clock, restore_death
 
 
-class LossUnknown(Exception):  # noqa: N818 (a state of the database, not a defect)
+class LossUnknown(Exception):
     """The database lost writes, and the feed can't say which; an operator has to decide."""
 
 
-async def begin_life(
-    database: Database, feed: RedisFeed, keyring: Keyring, issuer: str
-) -> UUID:
+async def begin_life(database: Database, feed: RedisFeed, keyring: Keyring, issuer: str) -> UUID:
     """The database's incarnation: the living one, or a new one that this pod began.
 
     Raises LossUnknown, DatabaseUnavailable.
@@ -50,7 +48,10 @@ async def begin_life(
         life = await _begin(connection, lost or Tail((), head), head)
         await replace_life(connection, life, ground)
         await insert_audit_event(
-            connection, "database_life_began", life=str(life), taken_back=len(lost.entries if lost else ())
+            connection,
+            "database_life_began",
+            life=str(life),
+            taken_back=len(lost.entries if lost else ()),
         )
     return life
 

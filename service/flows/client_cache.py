@@ -22,8 +22,11 @@ class _Entry:
 
 
 class ClientCache:
-    """Clients by id. A client that does not exist is remembered like one that does, so that the
-    time of an answer does not tell them apart; the two do not push each other out."""
+    """Clients by id, fresh for 5 s.
+
+    A client that does not exist is remembered like one that does, so that the time of an answer
+    does not tell them apart; the two do not push each other out.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -65,9 +68,7 @@ class ClientCache:
         async with self._database.connection() as connection:
             client = await find_client(connection, client_id)
         self.drop(client_id)
-        entries, limit = (
-            (self._clients, _MAX_CLIENTS) if client else (self._unknown, _MAX_UNKNOWN)
-        )
+        entries, limit = (self._clients, _MAX_CLIENTS) if client else (self._unknown, _MAX_UNKNOWN)
         while len(entries) >= limit:
             del entries[next(iter(entries))]
         entries[client_id] = _Entry(client, began)

@@ -27,7 +27,7 @@ class IssuedToken:
 
 
 def utc_now() -> datetime:
-    """This pod's clock."""
+    """The pod's clock."""
     return datetime.now(UTC)
 
 

@@ -47,9 +47,9 @@ def _facts(jws: str) -> tuple[Fact, ...]:
     """The facts of an entry that the database gave us, for the look-up keys."""
     parsed = parse_compact(jws, max_length=_MAX_LENGTH)
     claims = parse_payload(parsed.payload) if parsed else None
-    assert claims is not None, "feed_entries: an entry that is no JWS"
-    entry = read_entry(claims, str(claims.get("iss")))
-    assert entry is not None, "feed_entries: an entry without facts"
+    entry = read_entry(claims, str(claims.get("iss"))) if claims else None
+    if entry is None:
+        raise AssertionError("feed_entries: an entry that is none")
     return tuple(_fact(member) for member in entry.facts)
 
 
@@ -57,5 +57,3 @@ def _fact(member: dict[str, Any]) -> Fact:
     exp = member["exp"]
     expires_at = None if exp is None else from_seconds(exp)
     return Fact(member["kind"], member["subject"], member["version"], expires_at)
-
-

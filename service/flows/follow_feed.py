@@ -6,6 +6,7 @@ from service.flows.client_cache import ClientCache
 from service.flows.feed_reader import prove_entry
 from service.flows.keep_feed import FeedKeeper
 from service.keys.keyring import Keyring
+from service.oauth.feed import Entry
 from service.redis.connection import RedisUnavailable
 from service.redis.feed import RedisFeed
 
@@ -41,6 +42,10 @@ async def follow_feed(
                 epoch = ""  # forged or out of place: begin at the head again
                 break
             number = entry.number
-            for fact in entry.facts:
-                if fact["kind"] == "client":
-                    clients.drop(fact["subject"])
+            _apply(entry, clients)
+
+
+def _apply(entry: Entry, clients: ClientCache) -> None:
+    for fact in entry.facts:
+        if fact["kind"] == "client":
+            clients.drop(fact["subject"])

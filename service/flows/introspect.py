@@ -26,9 +26,7 @@ async def introspect(
     if access is None or not access.is_current(now) or not _concerns(caller, access):
         return INACTIVE
     async with database.connection() as connection:
-        live = await is_token_live(
-            connection, access.jti, access.client_id, access.client_epoch
-        )
+        live = await is_token_live(connection, access.jti, access.client_id, access.client_epoch)
     if live is None:
         raise TemporarilyUnavailable("revocations are being recovered; try again shortly")
     return _describe(access) if live else INACTIVE

@@ -155,7 +155,7 @@ class FeedKeeper:
         return True
 
     async def _let_old_stream_go(self, epoch: str) -> None:
-        """The stream of an epoch that was left goes by itself when its last fact no longer matters."""
+        """Let the stream of an epoch that was left expire with its last fact."""
         async with self._database.connection() as connection:
             state = await read_state(connection)
         if state is not None and state.head.epoch != epoch:
@@ -186,7 +186,8 @@ class FeedKeeper:
         await beat_feed(self._reading(), self._feed, self._keyring, self._issuer)
 
     def _reading(self) -> Reading:
-        assert self._state is not None, "beaten before the first reading"
+        if self._state is None:
+            raise AssertionError("beaten before the first reading")
         return Reading(
             state=self._state,
             floor=self._state.next_floor,

@@ -2,10 +2,11 @@
 
 import secrets
 from datetime import timedelta
+from typing import Any
 
 from service.oauth.client import SECRET_PREFIX, Registration, digest_secret
 from service.oauth.jws import encode_base64url
-from service.oauth.revocation import CLIENT_FACT_TTL
+from service.oauth.revocation import CLIENT_FACT_TTL, Revocation
 from service.sql.audit_events import insert_audit_event
 from service.sql.clients import (
     enable_client,
@@ -21,13 +22,11 @@ from service.sql.revocations import insert_revocation
 _SECRET_BYTES = 32
 
 
-class ClientRefused(Exception):  # noqa: N818 (a refusal for the operator, not a defect)
+class ClientRefused(Exception):
     """The change can't be made; the text says why, one fault a line."""
 
 
-async def create_client(
-    database: Database, registration: Registration, issuer: str
-) -> str | None:
+async def create_client(database: Database, registration: Registration, issuer: str) -> str | None:
     """The new client's secret, shown once and kept as a digest; None for a public client.
 
     Raises ClientRefused.
@@ -70,9 +69,7 @@ async def rotate_secret(database: Database, client_id: str, overlap: timedelta) 
     return secret
 
 
-async def revoke_client(
-    database: Database, client_id: str, *, enabled: bool, actor: str = "operator"
-) -> int:
+async def revoke_client(database: Database, client_id: str, *, enabled: bool) -> int:
     """End every token and session of the client; its new epoch. `enabled` False disables it too.
 
     Raises ClientRefused.
@@ -81,16 +78,16 @@ async def revoke_client(
     async with database.transaction() as connection:
         epoch = await raise_epoch(connection, client_id, enabled=enabled)
         if epoch is not None:
-            await insert_revocation(
-                connection,
-                "client",
-                client_id,
+            fact = Revocation(
+                kind="client",
+                subject=client_id,
                 version=epoch,
                 client_id=client_id,
                 ttl=CLIENT_FACT_TTL,
                 reason=event,
-                actor=actor,
+                actor="operator",
             )
+            await insert_revocation(connection, fact)
             await _audit(connection, event, client_id, epoch=epoch)
     if epoch is None:
         raise ClientRefused(f"there is no client {client_id}")
@@ -115,5 +112,5 @@ def new_secret() -> str:
     return SECRET_PREFIX + encode_base64url(secrets.token_bytes(_SECRET_BYTES))
 
 
-async def _audit(connection: Connection, event: str, client_id: str, **detail: object) -> None:
+async def _audit(connection: Connection, event: str, client_id: str, **detail: Any) -> None:
     await insert_audit_event(connection, event, client_id=client_id, actor="operator", **detail)

@@ -1,4 +1,4 @@
-"""Publishing: committed facts get numbers, entries are signed, and copied to Redis. DESIGN: feed."""
+"""Publishing: committed facts get numbers, in entries that are signed and chained."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -13,10 +13,10 @@ _BATCH = 500
 
 
 async def purge(database: Database, *, audit_retention: timedelta) -> dict[str, int]:
-    """Delete expired revocations, feed entries below the floor, audit events past their time and
-    pods that are long gone; how many of each. Safe to run at any time, by any number of pods.
+    """Delete what no longer matters; how many of each.
 
-    Raises DatabaseUnavailable.
+    That is expired revocations, feed entries below the floor, audit events past their time and pods
+    that are long gone. Safe to run at any time, by any number of pods. Raises DatabaseUnavailable.
     """
 
     async def audit(connection: Connection, limit: int) -> int:

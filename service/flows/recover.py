@@ -2,12 +2,13 @@
 
 import asyncio
 import secrets
+from datetime import timedelta
 
 from service.flows.begin_life import begin_epoch
 from service.flows.load_keys import generate_keys, insert_keys
 from service.keys.master_keys import MasterKeys
 from service.oauth.feed import milliseconds
-from service.oauth.revocation import CLIENT_FACT_TTL
+from service.oauth.revocation import FACT_TTL, Revocation
 from service.oauth.signing_key import FEED, TOKEN
 from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 from service.sql.audit_events import insert_audit_event
@@ -19,7 +20,7 @@ from service.sql.sessions import end_all_sessions
 from service.sql.signing_keys import read_clock, remove_signing_keys
 
 
-class NothingToRecover(Exception):  # noqa: N818 (a refusal for the operator, not a defect)
+class NothingToRecover(Exception):
     """The database has a living incarnation."""
 
 
@@ -49,19 +50,12 @@ async def recover(
         ]
         await insert_keys(connection, new_keys)
         for kid in killed:
-            await insert_revocation(
-                connection, "kid", kid, ttl=None, reason="recovered", actor="operator"
-            )
+            await insert_revocation(connection, _recovered("kid", kid, ttl=None))
         if end_sessions:
             ended = [*await end_all_sessions(connection, "recovered")]
             for session_id in ended:
                 await insert_revocation(
-                    connection,
-                    "sid",
-                    str(session_id),
-                    ttl=CLIENT_FACT_TTL,
-                    reason="recovered",
-                    actor="operator",
+                    connection, _recovered("sid", str(session_id), ttl=FACT_TTL)
                 )
         await begin_epoch(connection, head.epoch, now)
         life = uuid7(milliseconds(now), secrets.token_bytes(RANDOM_BYTES))
@@ -70,3 +64,7 @@ async def recover(
             connection, "database_recovered", killed_keys=killed, sessions_ended=len(ended)
         )
     return killed, len(ended)
+
+
+def _recovered(kind: str, subject: str, ttl: timedelta | None) -> Revocation:
+    return Revocation(kind=kind, subject=subject, ttl=ttl, reason="recovered", actor="operator")

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from service.flows.origin import Origin
 from service.oauth.access_token import AccessToken
 from service.oauth.errors import InvalidRequest, TemporarilyUnavailable
-from service.oauth.revocation import FACT_TTL, MAX_TOKEN_FACTS
+from service.oauth.revocation import FACT_TTL, MAX_TOKEN_FACTS, Revocation
 from service.sql.audit_events import insert_audit_event
 from service.sql.connection import Database
 from service.sql.revocations import count_token_facts, insert_revocation
@@ -36,12 +36,14 @@ async def revoke_token(
         crowded = await count_token_facts(connection, access.client_id) >= MAX_TOKEN_FACTS
         written = not crowded and await insert_revocation(
             connection,
-            "jti",
-            access.jti,
-            client_id=access.client_id,
-            ttl=FACT_TTL,
-            reason="revoked",
-            actor=origin.actor,
+            Revocation(
+                kind="jti",
+                subject=access.jti,
+                client_id=access.client_id,
+                ttl=FACT_TTL,
+                reason="revoked",
+                actor=origin.actor,
+            ),
         )
         if written:
             await insert_audit_event(

@@ -4,8 +4,7 @@ import asyncio
 import os
 import socket
 import time
-from dataclasses import dataclass
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from migrations.files import Applied, MigrationError, judge, latest, load
 from service.flows.load_keys import create_first_keys, load_keys
@@ -15,34 +14,26 @@ from service.oauth.feed import genesis
 from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 from service.sql.connection import Database, DatabaseUnavailable
 from service.sql.feed import insert_feed
-from service.sql.instances import upsert_instance
+from service.sql.instances import Instance, upsert_instance
 from service.sql.schema_migrations import has_migrations_table, list_applied
 from service.telemetry import log
 
 _POLL_SECONDS = 1.0
 
 
-class CannotRun(Exception):  # noqa: N818 (a state that waiting does not mend)
-    """This release can't run on that database or with these keys; the text says what to do."""
+class CannotRun(Exception):
+    """The release can't run on that database; the text says what to do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pod:
-    """This process, as the table of instances knows it."""
-
-    id: UUID
-    name: str
-    release: str
-    schema_number: int
-
-
-def describe_pod(release: str) -> Pod:
-    """This process: named as its host is, which in Kubernetes is the pod's name."""
-    return Pod(
+def describe_pod(release: str, master_keys: MasterKeys) -> Instance:
+    """Describe the running process: named as its host is, in Kubernetes the pod's name."""
+    return Instance(
         id=uuid4(),
         name=f"{socket.gethostname()}:{os.getpid()}",
         release=release,
         schema_number=latest(),
+        wrap_key_ids=sorted(master_keys.wrap),
+        refresh_key_ids=sorted(master_keys.refresh),
     )
 
 
@@ -96,15 +87,7 @@ async def prepare(
     await load_keys(database, keyring)
 
 
-async def report_pod(database: Database, pod: Pod, master_keys: MasterKeys) -> None:
-    """Say that this pod is alive. Raises DatabaseUnavailable."""
+async def report_pod(database: Database, pod: Instance) -> None:
+    """Say that the pod is alive. Raises DatabaseUnavailable."""
     async with database.connection() as connection:
-        await upsert_instance(
-            connection,
-            pod.id,
-            name=pod.name,
-            release=pod.release,
-            schema_number=pod.schema_number,
-            wrap_key_ids=sorted(master_keys.wrap),
-            refresh_key_ids=sorted(master_keys.refresh),
-        )
+        await upsert_instance(connection, pod)

@@ -16,6 +16,8 @@ from service.telemetry import log
 
 # Probes come from the node, in clear and by address.
 _OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
+# What a proxy that ends TLS says of a request, if it says anything.
+_OVER_TLS = ([], [b"https"])
 # Paths as metric labels: a closed set, so that strangers can't make time series.
 ENDPOINTS = frozenset(
     {
@@ -75,9 +77,8 @@ class Edge:
         headers = scope["headers"]
         if scope["scheme"] != "https":
             forwarded = header_values(headers, b"x-forwarded-proto")
-            if not request.trusted_peer or (
-                forwarded != [] and forwarded != [b"https"] and not self._services.settings.is_loopback
-            ):
+            clear = forwarded not in _OVER_TLS and not self._services.settings.is_loopback
+            if clear or not request.trusted_peer:
                 return _refusal(400, "use https")
         host = (header_values(headers, b"host") or [b""])[0].decode("latin-1").lower()
         if not self._open_to_all and host not in self._hosts and _name(host) not in self._hosts:

@@ -28,8 +28,11 @@ _encode = msgspec.json.Encoder().encode
 def form_endpoint(
     path: str, services: Services, answer: Answer, *, always_challenge: bool = False
 ) -> ASGIRouteHandler:
-    """The endpoint whose authenticated requests `answer` turns into a JSON object, or None for an
-    empty body. `always_challenge`: client authentication fails with 401 whatever was tried."""
+    """The endpoint whose authenticated requests `answer` turns into a JSON object.
+
+    None is an empty body. `always_challenge`: client authentication fails with 401 whatever was
+    tried.
+    """
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":  # pyright: ignore[reportGeneralTypeIssues]
@@ -52,9 +55,7 @@ def form_endpoint(
         client = await authenticate_client(
             credentials, services.clients, services.limit, request.limit_address
         )
-        origin = Origin(
-            actor=f"client:{client.id}", address=request.address, request_id=request.id
-        )
+        origin = Origin(actor=f"client:{client.id}", address=request.address, request_id=request.id)
         members = await answer(services, client, form, origin)
         if members is None:
             return Response(200, NO_STORE, b"")

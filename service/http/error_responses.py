@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 from litestar import Request
@@ -60,9 +61,7 @@ def render_error(error: Exception, *, challenge: bool) -> Response:
         seconds = math.ceil((refusal.retry_after or _RETRY_AFTER).total_seconds())
         headers.append((b"retry-after", str(seconds).encode()))
     body = {"error": refusal.code, "error_description": refusal.description}
-    return Response(
-        status, tuple(headers), msgspec.json.encode(body), refusal.code, refusal.reason
-    )
+    return Response(status, tuple(headers), msgspec.json.encode(body), refusal.code, refusal.reason)
 
 
 def litestar_handlers() -> ExceptionHandlersMap:
@@ -70,7 +69,7 @@ def litestar_handlers() -> ExceptionHandlersMap:
     return {HTTPException: _from_litestar, Exception: _from_exception}
 
 
-def _from_litestar(_: Request, error: HTTPException) -> LitestarResponse[bytes]:
+def _from_litestar(_: Request[Any, Any, Any], error: HTTPException) -> LitestarResponse[bytes]:
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
     body = {
         "error": code,
@@ -85,7 +84,7 @@ def _from_litestar(_: Request, error: HTTPException) -> LitestarResponse[bytes]:
     )
 
 
-def _from_exception(_: Request, error: Exception) -> LitestarResponse[bytes]:
+def _from_exception(_: Request[Any, Any, Any], error: Exception) -> LitestarResponse[bytes]:
     response = render_error(error, challenge=False)
     return LitestarResponse(
         response.body,

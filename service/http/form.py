@@ -5,6 +5,7 @@ equal names; here each of these is refused.
 """
 
 import re
+from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
 from litestar.types import Receive, Scope
@@ -77,7 +78,7 @@ def _check_media_type(values: list[bytes]) -> None:
             raise InvalidRequest("the charset must be utf-8")
 
 
-async def _read_body(headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:
+async def _read_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
     for value in header_values(headers, b"content-length"):
         if not value.isdigit() or int(value) > MAX_BODY:
             raise BodyTooLarge("the body is longer than 64 KiB")

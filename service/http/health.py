@@ -19,8 +19,11 @@ def health_handlers(services: Services) -> list[HTTPRouteHandler]:
 
     @get("/readyz", sync_to_thread=False, include_in_schema=False)
     def readyz() -> Response[dict[str, object]]:
-        """Whether this pod wants requests. A dependency lost later is named, and leaves it 200:
-        all pods share it, so taking one out of service would help nobody."""
+        """Whether this pod wants requests.
+
+        A dependency lost later is named and leaves it 200: all pods share it, so taking one out
+        of service would help nobody.
+        """
         if not services.readiness.ready:
             status = "stopping" if services.readiness.draining else "starting"
             return Response({"status": status}, status_code=503, headers=_UNCACHED)

@@ -9,7 +9,9 @@ from service.oauth.client import Client
 from service.oauth.errors import InvalidClient
 
 
-async def introspect(services: Services, client: Client, form: Form, _: Origin) -> dict[str, object]:
+async def introspect(
+    services: Services, client: Client, form: Form, _: Origin
+) -> dict[str, object]:
     """What the token is, to a confidential client that it concerns."""
     if client.is_public:
         # RFC 7662 §2.1: the endpoint MUST require authorization; naming oneself is none.

@@ -13,6 +13,7 @@ from service.oauth.errors import TemporarilyUnavailable
 from service.oauth.signing_key import FEED, TOKEN
 
 _SECRET_METHODS = ["client_secret_basic", "client_secret_post"]
+_Request = Request[Any, Any, Any]
 _HEADERS = {"cache-control": "public, max-age=300", "access-control-allow-origin": "*"}
 
 _METHODS: dict[str, Any] = {
@@ -45,31 +46,31 @@ def metadata_handlers(services: Services) -> list[HTTPRouteHandler]:
 
     # RFC 8414 §3.1 inserts the issuer's path; some clients append instead (META-2).
     @route([name + root, root + name] if root else name, **_METHODS)
-    def authorization_server(request: Request) -> Response[bytes]:
+    def authorization_server(request: _Request) -> Response[bytes]:
         """RFC 8414 §3."""
         return _document(request, document, tag)
 
     @route(f"{root}/.well-known/jwks.json", **_METHODS)
-    def jwks(request: Request) -> Response[bytes]:
+    def jwks(request: _Request) -> Response[bytes]:
         """RFC 7517 §5."""
         return _keys(services, request, TOKEN)
 
     @route(f"{root}/.well-known/watchword-feed-keys.json", **_METHODS)
-    def feed_keys(request: Request) -> Response[bytes]:
+    def feed_keys(request: _Request) -> Response[bytes]:
         """The keys that sign the revocation feed: a set of their own."""
         return _keys(services, request, FEED)
 
     return [authorization_server, jwks, feed_keys]
 
 
-def _keys(services: Services, request: Request, purpose: str) -> Response[bytes]:
+def _keys(services: Services, request: _Request, purpose: str) -> Response[bytes]:
     if not services.keyring.is_loaded():
         raise TemporarilyUnavailable("the server is starting; try again shortly")
     keys = services.keyring.key_set(purpose)
     return _document(request, keys.jwks, keys.etag)
 
 
-def _document(request: Request, document: bytes, tag: str) -> Response[bytes]:
+def _document(request: _Request, document: bytes, tag: str) -> Response[bytes]:
     """The document, or 304 to who has it (RFC 9110 §13.1.2)."""
     known = [value.strip() for value in request.headers.get("if-none-match", "").split(",")]
     fresh = tag in known or "*" in known

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 from uuid import uuid4
@@ -40,7 +40,7 @@ class Request:
 
 def request_of(scope: Scope) -> Request:
     """The request that `identify` put into the scope."""
-    return cast("dict[str, Any]", scope)[_KEY]
+    return cast("Any", scope)[_KEY]
 
 
 def identify(scope: Scope, trusted: Sequence[Network]) -> Request:
@@ -59,7 +59,7 @@ def identify(scope: Scope, trusted: Sequence[Network]) -> Request:
         address=str(address or "0.0.0.0"),  # noqa: S104 (no address, not a listener)
         trusted_peer=is_trusted,
     )
-    cast("dict[str, Any]", scope)[_KEY] = request
+    cast("Any", scope)[_KEY] = request
     return request
 
 
@@ -69,9 +69,9 @@ def is_in(address: Address, networks: Sequence[Network]) -> bool:
 
 
 def _forwarded(
-    headers: list[tuple[bytes, bytes]], peer: Address | None, trusted: Sequence[Network]
+    headers: Iterable[tuple[bytes, bytes]], peer: Address | None, trusted: Sequence[Network]
 ) -> Address | None:
-    """The rightmost address of X-Forwarded-For that is no trusted proxy's; the last one if all are."""
+    """The rightmost address of X-Forwarded-For that is no trusted proxy's."""
     values = header_values(headers, b"x-forwarded-for")
     if not values:
         return peer

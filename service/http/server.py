@@ -49,8 +49,8 @@ class Limits:
 
     The head is the request line and all headers. `head_seconds` runs from the connection or, on
     a kept one, from the first byte; `body_seconds` from the end of the head, and is also how long
-    an answer may wait for a client that reads none of it. Over `connections`, newcomers get 503;
-    over twice that, nothing.
+    a client may take to read an answer that fills the buffers. Over `connections`, newcomers get
+    503; over twice that, nothing.
     """
 
     target_bytes: int = 8 * 1024
@@ -95,6 +95,7 @@ class _Protocol(HttpToolsProtocol):
 
     def __init__(self, config: uvicorn.Config, state: Any, app_state: Any, limits: Limits) -> None:
         super().__init__(config, state, app_state)
+        self.access_log = False
         self.limits = limits
         self.deadline = self.loop.time() + limits.head_seconds
         self.stage = _IDLE
@@ -103,6 +104,7 @@ class _Protocol(HttpToolsProtocol):
         self.chunked = self.in_chunk_size = False
         self.refusal: _Refusal | None = None
         self.refused = False
+        self.running = self.cycle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
@@ -111,12 +113,19 @@ class _Protocol(HttpToolsProtocol):
         elif len(self.connections) > self.limits.connections:
             self._refuse(_Refusal(503, "too many connections", headers="retry-after: 1\r\n"))
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.running is not None:
+            # Uvicorn tells the newest request only, which may still wait behind this one.
+            self.running.disconnected = True
+            self.running.message_event.set()
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
         if self.refusal is not None:
             return  # Unread bytes would reset the connection and destroy the answer.
         self.segment = len(data)
         try:
-            if self.stage == _HEAD:
+            if self.stage != _BODY:
                 self.head_seen += len(data)
             if self.stage == _HEAD or self.chunked or b"transfer-encoding" in data.lower():
                 self._feed_lines(data)
@@ -166,7 +175,6 @@ class _Protocol(HttpToolsProtocol):
             raise _Refusal(400, "too many requests wait on this connection")
         super().on_message_begin()
         self.stage = _HEAD
-        self.head_seen = 0
         self.room = self.limits.headers
         self.framing = {}
         self.deadline = min(self.deadline, self.loop.time() + self.limits.head_seconds)
@@ -206,8 +214,10 @@ class _Protocol(HttpToolsProtocol):
             return  # The parser stops here; _feed goes on without the upgrade.
         self.expect_100_continue = framing.get(b"expect", b"").lower() == b"100-continue"
         super().on_headers_complete()
+        if not self.pipeline:
+            self.running = self.cycle
         self.stage = _BODY
-        self.room = 0
+        self.head_seen = self.room = 0
         self.chunked = self.in_chunk_size = b"transfer-encoding" in framing
         self.deadline = self.loop.time() + self.limits.body_seconds
 
@@ -258,11 +268,14 @@ class _Protocol(HttpToolsProtocol):
             self.deadline = self.loop.time() + self.limits.body_seconds
             return
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            self.running, app = self.pipeline.pop()
+            self._start_asgi_task(self.running, app)
         elif self.refusal is not None:
             self._answer(self.refusal)
         elif self.stage == _IDLE:
-            self.deadline = self.loop.time() + self.limits.idle_seconds
+            stuck, limits = self.flow.write_paused, self.limits
+            patience = limits.body_seconds if stuck else limits.idle_seconds
+            self.deadline = self.loop.time() + patience
         if not self.pipeline:  # Uvicorn reads on regardless: the queue would grow without bound.
             self.flow.resume_reading()
 
@@ -308,7 +321,8 @@ class _Protocol(HttpToolsProtocol):
         if refusal is not None:
             self.transport.write(refusal.render())
         if refusal is not None and self.transport.can_write_eof():
-            self.transport.write_eof()
+            with contextlib.suppress(OSError):  # The client is gone.
+                self.transport.write_eof()
         else:
             self.transport.close()
 
@@ -337,6 +351,16 @@ class _Server(uvicorn.Server):
         self.on_drain = on_drain
         self.stopping = False
         self.next_sweep: asyncio.TimerHandle | None = None
+
+    async def run_here(self, sockets: list[socket.socket]) -> None:
+        """Serve in the running loop; also when cancelled, requests in flight get their grace."""
+        try:
+            await self.serve(sockets)
+        except BaseException as error:
+            if self.started:
+                await self.shutdown(sockets)
+            if not (isinstance(error, asyncio.CancelledError) and self.stopping):
+                raise
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
@@ -390,6 +414,7 @@ class _Server(uvicorn.Server):
             return
         self.stopping = True
         if not self.started:
+            self.lifespan.startup_failed = True  # else its cancellation is logged as a failure
             serving.cancel()
             return
         try:
@@ -432,8 +457,16 @@ async def serve(  # noqa: PLR0913 - each is one decision of the command line
     signal before `on_ready` and a cancellation have none. Raises StartUpError, and ListenError
     for a bad certificate. Signals are only taken in the main thread.
     """
-    context = _tls_context(tls) if tls else None
-    config = uvicorn.Config(
+    try:
+        config = _config(app, grace, _tls_context(tls) if tls else None)
+        await _Server(config, limits, drain, on_ready, on_drain).run_here(list(sockets))
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def _config(app: Any, grace: timedelta, context: ssl.SSLContext | None) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         http=_Protocol,
         ws="none",
@@ -448,17 +481,6 @@ async def serve(  # noqa: PLR0913 - each is one decision of the command line
         ssl_context_factory=(lambda *_: context) if context else None,
         timeout_graceful_shutdown=grace.total_seconds(),  # pyright: ignore[reportArgumentType]
     )
-    server = _Server(config, limits, drain, on_ready, on_drain)
-    try:
-        await server.serve(list(sockets))
-    except BaseException as error:
-        if server.started:
-            await server.shutdown(list(sockets))
-        if not (isinstance(error, asyncio.CancelledError) and server.stopping):
-            raise
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def _tls_context(files: TlsFiles) -> ssl.SSLContext:

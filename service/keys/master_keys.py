@@ -20,7 +20,7 @@ class MasterKeyError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class MasterKeys:
-    """All master keys by id; a wrap key encrypts signing keys, a refresh key authenticates tokens."""
+    """All master keys by id: wrap keys encrypt signing keys, refresh keys authenticate tokens."""
 
     wrap: dict[str, bytes]
     refresh: dict[int, bytes]
@@ -59,7 +59,9 @@ def create_master_keys(directory: Path) -> bool:
     A folder with keys but without `current` is left alone: reading it says what is wrong.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if (directory / "current").exists() or any(_FILE.fullmatch(p.name) for p in directory.iterdir()):
+    if (directory / "current").exists() or any(
+        _FILE.fullmatch(p.name) for p in directory.iterdir()
+    ):
         return False
     for name in ("wrap-1.key", "refresh-1.key"):
         _write(directory / name, encode_base64url(secrets.token_bytes(_KEY_BYTES)))

@@ -87,7 +87,11 @@ def public_jwk(key: rsa.RSAPublicKey) -> dict[str, Any]:
 
 def thumbprint(jwk: dict[str, Any]) -> str:
     """RFC 7638 §3: SHA-256 of the required members, in order, without white space."""
-    required = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x")}
+    required = {
+        "RSA": ("e", "kty", "n"),
+        "EC": ("crv", "kty", "x", "y"),
+        "OKP": ("crv", "kty", "x"),
+    }
     members = {name: jwk[name] for name in required[jwk["kty"]]}
     canonical = json.dumps(members, separators=(",", ":"), sort_keys=True).encode()
     return encode_base64url(sha256(canonical).digest())

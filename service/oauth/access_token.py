@@ -2,8 +2,8 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, TypeGuard
 from uuid import UUID
 
 from service.oauth.client import MAX_ACCESS_TOKEN_TTL, Client, is_client_id
@@ -97,14 +97,9 @@ def _has_times(claims: dict[str, Any]) -> bool:
     return 0 < expires_at - issued_at <= MAX_ACCESS_TOKEN_TTL.total_seconds()
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < 1 << 53
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and bool(_PRINTABLE.fullmatch(value))
-
-
-def expiry(token: AccessToken) -> datetime:
-    """When the token expires by itself."""
-    return datetime.fromtimestamp(token.expires_at, UTC)

@@ -87,7 +87,7 @@ class Registration:
             faults.append("id must be 3 to 64 of A-Z a-z 0-9 _ - and not look like a UUID")
         if not self.name.isprintable() or not 1 <= len(self.name) <= 200:  # noqa: PLR2004
             faults.append("name must be 1 to 200 printable characters")
-        if (self.type == "public") != (self.token_endpoint_auth_method == "none"):
+        if (self.type == "public") != (self.token_endpoint_auth_method == "none"):  # noqa: S105
             faults.append("a public client has the method none, a confidential one a secret")
         return faults
 

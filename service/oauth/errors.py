@@ -58,7 +58,7 @@ class UnauthorizedClient(OAuthError):
 
 
 class UnsupportedGrantType(OAuthError):
-    """This server does not support the grant type."""
+    """The server does not support the grant type."""
 
     code = "unsupported_grant_type"
 

@@ -16,6 +16,16 @@ ENTRY_TYP = "revocation-feed+jwt"
 HEARTBEAT_TYP = "revocation-heartbeat+jwt"
 FACTS_PER_ENTRY = 256
 
+_HEARTBEAT = {
+    "epoch": str,
+    "head": int,
+    "digest": str,
+    "floor": int,
+    "time": int,
+    "database_read_at": int,
+    "killed_kids": list,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -38,7 +48,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A heartbeat, its signature proven. Times are milliseconds since 1970 by PostgreSQL's clock."""
+    """A heartbeat, its signature proven. Times: milliseconds since 1970, PostgreSQL's clock."""
 
     epoch: str
     head: int
@@ -104,23 +114,15 @@ def heartbeat_claims(issuer: str, heartbeat: Heartbeat) -> dict[str, Any]:
 
 def read_heartbeat(claims: dict[str, Any], issuer: str) -> Heartbeat | None:
     """The heartbeat that the claims describe; None unless they are one of this issuer."""
-    numbers = [claims.get(name) for name in ("head", "floor", "time", "database_read_at")]
-    kids = claims.get("killed_kids")
-    texts = (claims.get("epoch"), claims.get("digest"))
-    if claims.get("iss") != issuer or not all(type(number) is int for number in numbers):
+    members = {name: claims.get(name) for name in _HEARTBEAT}
+    if claims.get("iss") != issuer or any(
+        type(members[name]) is not kind for name, kind in _HEARTBEAT.items()
+    ):
         return None
-    if not isinstance(kids, list) or not all(isinstance(text, str) for text in (*texts, *kids)):
+    kids: list[Any] = claims["killed_kids"]
+    if not all(isinstance(kid, str) for kid in kids):
         return None
-    head, floor, time, read_at = numbers
-    return Heartbeat(
-        epoch=texts[0],
-        head=head,
-        digest=texts[1],
-        floor=floor,
-        time=time,
-        database_read_at=read_at,
-        killed_kids=tuple(kids),
-    )
+    return Heartbeat(**{**members, "killed_kids": tuple(kids)})  # pyright: ignore[reportArgumentType] (each was checked)
 
 
 def milliseconds(at: datetime) -> int:

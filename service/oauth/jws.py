@@ -42,7 +42,11 @@ def parse_compact(token: str, *, max_length: int = MAX_TOKEN_LENGTH) -> CompactJ
     head, body, tail = token.split(".")
     if len(head) > MAX_HEADER_LENGTH:
         return None
-    raw_header, payload, signature = decode_base64url(head), decode_base64url(body), decode_base64url(tail)
+    raw_header, payload, signature = (
+        decode_base64url(head),
+        decode_base64url(body),
+        decode_base64url(tail),
+    )
     if raw_header is None or payload is None or signature is None:
         return None
     header = parse_json_object(raw_header, max_depth=_MAX_HEADER_DEPTH)

@@ -16,11 +16,13 @@ def choose_audience(resources: tuple[str, ...], audiences: tuple[str, ...]) -> s
     """
     if not resources:
         if not audiences:
-            raise InvalidTarget("the client has no audience; name one with clients create --audience")
+            raise InvalidTarget(
+                "the client has no audience; name one with clients create --audience"
+            )
         return audiences[0]
-    if len(resources) > 1:
+    resource, *others = resources
+    if others:
         raise InvalidTarget("one resource per access token: send one request for each")
-    (resource,) = resources
     if not _ABSOLUTE_URI.fullmatch(resource):
         raise InvalidTarget("resource must be an absolute URI without a fragment")
     if resource not in audiences:

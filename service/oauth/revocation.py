@@ -22,6 +22,22 @@ _VERSION_CLAIM = {"client": "cep", "stale": "cv"}
 KINDS = ("jti", "sid", "client", "kid", "stale")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """A fact to be written with its cause: what, why, who, and for how long (None: for ever).
+
+    `client_id` is the client whose tokens it voids, where there is one.
+    """
+
+    kind: str
+    subject: str
+    version: int = 0
+    client_id: str | None = None
+    ttl: timedelta | None
+    reason: str
+    actor: str
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """'Tokens matching this are void' (or, for `stale`, 'must be refreshed').

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 _T = TypeVar("_T")
 
 
-class RedisUnavailable(Exception):  # noqa: N818 (an outage, not a defect)
+class RedisUnavailable(Exception):
     """Redis can't answer at present; nothing of ours is lost with it."""
 
 
@@ -39,9 +39,7 @@ class RedisConnection:
         """Close every connection."""
         await self._client.aclose()
 
-    async def call(
-        self, command: Callable[[Redis], Awaitable[_T]], *, blocks: float = 0.0
-    ) -> _T:
+    async def call(self, command: Callable[[Redis], Awaitable[_T]], *, blocks: float = 0.0) -> _T:
         """The command's answer. Raises RedisUnavailable when it fails or takes too long.
 
         `blocks` are seconds that the command itself may wait on the server.

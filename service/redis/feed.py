@@ -90,7 +90,7 @@ class SignedEntry:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """How a heartbeat went: `beaten`, `overtaken` by another pod's, or over an `incomplete` stream."""
+    """How a heartbeat went: `beaten`, `overtaken` by another pod's, or the stream `incomplete`."""
 
     outcome: str
     last: int
@@ -124,7 +124,8 @@ class RedisFeed:
 
     async def heartbeat(self) -> str:
         """The heartbeat that stands there, unproven; empty if there is none."""
-        return await self._redis.call(lambda r: r.get(f"{self._root}:heartbeat")) or ""
+        answer: Any = await self._redis.call(lambda r: r.get(f"{self._root}:heartbeat"))
+        return answer or ""
 
     async def beat(self, epoch: str, *, head: int, floor: int, old: str, new: str) -> Beat:
         """Replace the heartbeat if it still is `old` and the stream is whole; trim the stream."""
@@ -143,7 +144,7 @@ class RedisFeed:
 
     async def read(self, epoch: str, after: int, limit: int, *, block: float = 0) -> list[str]:
         """Up to `limit` entries after a number, unproven; waits `block` seconds for the first."""
-        position = {self._stream(epoch): f"{after}-0"}
+        position: dict[Any, Any] = {self._stream(epoch): f"{after}-0"}
         milliseconds = int(block * 1000) or None
         answer: Any = await self._redis.call(
             lambda r: r.xread(position, count=limit, block=milliseconds), blocks=block

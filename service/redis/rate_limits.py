@@ -8,6 +8,7 @@ from hashlib import sha256
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter
+from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 _SECONDS = 0.05
@@ -19,19 +20,20 @@ class FailureLimit:
 
     def __init__(self, redis_url: str, prefix: str, *, per_minute: int) -> None:
         self._item: RateLimitItem = RateLimitItemPerMinute(per_minute)
-        self._shared = RedisStorage(
+        self._pool = ConnectionPool.from_url(redis_url, socket_connect_timeout=_SECONDS)
+        shared = RedisStorage(
             f"async+{redis_url}",
             implementation="redispy",
             key_prefix=f"{{{prefix}}}:limit",
-            socket_connect_timeout=_SECONDS,
+            connection_pool=self._pool,  # pyright: ignore[reportArgumentType] (as documented)
         )
-        self._shared_limiter = FixedWindowRateLimiter(self._shared)
+        self._shared_limiter = FixedWindowRateLimiter(shared)
         self._own_limiter = FixedWindowRateLimiter(MemoryStorage())
         self._closed_until = float("-inf")
 
     async def close(self) -> None:
         """Close the connections to Redis."""
-        await self._shared.bridge.storage.aclose()
+        await self._pool.aclose()
 
     async def count_failure(self, kind: str, subject: str) -> timedelta | None:
         """Count one more failure; None within the limit, else the time until the next minute.

@@ -26,7 +26,7 @@ async def insert_audit_event(
     client_id: str | None = None,
     address: str | None = None,
     request_id: str | None = None,
-    **detail: object,
+    **detail: Any,
 ) -> None:
     """Write down a deed. Never a secret or a token in `detail`."""
     await connection.execute(

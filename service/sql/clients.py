@@ -1,6 +1,8 @@
 """Table clients, and client_secrets with it."""
 
+from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 from service.oauth.client import Client, Registration
 from service.sql.connection import Connection
@@ -22,7 +24,7 @@ async def find_client(connection: Connection, client_id: str) -> Client | None:
         """,
         client_id,
     )
-    return None if row is None else Client(**_tuples(row))
+    return None if row is None else Client(**_tuples(row.items()))
 
 
 async def list_clients(connection: Connection) -> list[Client]:
@@ -40,13 +42,12 @@ async def list_clients(connection: Connection) -> list[Client]:
         ORDER BY id
         """
     )
-    return [Client(**_tuples(row)) for row in rows]
+    return [Client(**_tuples(row.items())) for row in rows]
 
 
-def _tuples(row: object) -> dict[str, object]:
-    """A row with its arrays as tuples, for a frozen value."""
-    members = dict(row)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in members.items()}
+def _tuples(row: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """A row's columns, arrays as tuples, for a frozen value."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in row}
 
 
 async def insert_client(connection: Connection, new: Registration) -> bool:
@@ -75,9 +76,7 @@ async def insert_client(connection: Connection, new: Registration) -> bool:
 
 async def lock_client(connection: Connection, client_id: str) -> str | None:
     """The client's type, its row locked until the transaction ends; None if there is none."""
-    return await connection.fetchval(
-        "SELECT type FROM clients WHERE id = $1 FOR UPDATE", client_id
-    )
+    return await connection.fetchval("SELECT type FROM clients WHERE id = $1 FOR UPDATE", client_id)
 
 
 async def insert_secret(connection: Connection, client_id: str, digest: bytes) -> None:

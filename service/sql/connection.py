@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, LiteralString, Protocol
+from typing import TYPE_CHECKING, Any, LiteralString, Protocol
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
-_CONNECT_SECONDS = 2.0
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from asyncpg.pool import PoolConnectionProxy
+
+_CONNECT_SECONDS = 1.0
 _ACQUIRE_SECONDS = 2.0
-_STATEMENT_SECONDS = 3.0
+_STATEMENT_SECONDS = 2.0
 
 # Everything but rotations commits so that no fail-over to a synchronous standby forgets it.
 _SESSION = """
     SET default_transaction_isolation = 'read committed';
     SET synchronous_commit = 'on';
     SET lock_timeout = '200ms';
-    SET statement_timeout = '2s';
+    SET statement_timeout = '1500ms';
     SET idle_in_transaction_session_timeout = '10s'
 """
 
@@ -45,7 +48,7 @@ _BUSY = (
 )
 
 
-class DatabaseUnavailable(Exception):  # noqa: N818 (an outage, not a defect)
+class DatabaseUnavailable(Exception):
     """PostgreSQL can't answer at present; nothing was committed that the caller knows of."""
 
 
@@ -60,8 +63,10 @@ class Connection(Protocol):
 
 
 class Database:
-    """A pool of connections. Once PostgreSQL is away, requests are told so at once; only `probe`
-    asks it again, so that no request waits for a server that does not answer."""
+    """A pool of connections that does not let requests wait for a server that does not answer.
+
+    Once PostgreSQL is away, requests are told so at once; only `probe` asks it again.
+    """
 
     def __init__(self, url: str, *, connections: int, statement_cache: int) -> None:
         self._pool = asyncpg.create_pool(
@@ -115,7 +120,7 @@ class Database:
             if not self._opened:
                 await self._pool
                 self._opened = True
-            connection = await self._pool.acquire(timeout=_ACQUIRE_SECONDS)
+            connection = await self._acquire_one()
             yield connection  # pyright: ignore[reportReturnType] (a proxy has its methods)
         except _BUSY as error:
             raise DatabaseUnavailable(f"PostgreSQL is busy: {type(error).__name__}") from error
@@ -127,6 +132,15 @@ class Database:
         finally:
             if connection is not None:
                 await self._pool.release(connection)
+
+    async def _acquire_one(self) -> PoolConnectionProxy[Any]:
+        """A connection of the pool; that all are in use does not mean that PostgreSQL is away."""
+        try:
+            return await self._pool.acquire(timeout=_ACQUIRE_SECONDS)
+        except TimeoutError as error:
+            if self._pool.get_size() == self._pool.get_max_size():
+                raise DatabaseUnavailable("every connection is in use") from error
+            raise
 
 
 async def _prepare_connection(connection: asyncpg.Connection[Any]) -> None:

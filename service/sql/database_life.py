@@ -25,7 +25,8 @@ async def read_ground(connection: Connection) -> Ground:
         FROM pg_control_system()
         """
     )
-    assert row is not None, "pg_control_system: no row"
+    if row is None:
+        raise AssertionError("pg_control_system: no row")
     return Ground(**row)
 
 

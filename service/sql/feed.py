@@ -42,7 +42,8 @@ async def insert_feed(connection: Connection, head: Head) -> None:
 async def lock_head(connection: Connection) -> Head:
     """The head, its row locked: whoever holds it is the only publisher."""
     row = await connection.fetchrow("SELECT epoch, head, head_digest FROM feed FOR UPDATE")
-    assert row is not None, "feed: no row"
+    if row is None:
+        raise AssertionError("feed: no row")
     return Head(str(row["epoch"]), row["head"], row["head_digest"])
 
 

@@ -1,7 +1,6 @@
 """Table instances: the pods that are alive."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID
 
 from service.sql.connection import Connection
@@ -9,7 +8,7 @@ from service.sql.connection import Connection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """A pod as it last reported itself, `age` ago."""
+    """A pod, as it reports itself: what it runs, and the ids of the master keys it holds."""
 
     id: UUID
     name: str
@@ -17,19 +16,9 @@ class Instance:
     schema_number: int
     wrap_key_ids: list[str]
     refresh_key_ids: list[int]
-    age: timedelta
 
 
-async def upsert_instance(
-    connection: Connection,
-    instance_id: UUID,
-    *,
-    name: str,
-    release: str,
-    schema_number: int,
-    wrap_key_ids: list[str],
-    refresh_key_ids: list[int],
-) -> None:
+async def upsert_instance(connection: Connection, pod: Instance) -> None:
     """Report a pod as alive."""
     await connection.execute(
         """
@@ -37,12 +26,12 @@ async def upsert_instance(
         VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT (id) DO UPDATE SET last_seen_at = clock_timestamp()
         """,
-        instance_id,
-        name,
-        release,
-        schema_number,
-        wrap_key_ids,
-        refresh_key_ids,
+        pod.id,
+        pod.name,
+        pod.release,
+        pod.schema_number,
+        pod.wrap_key_ids,
+        pod.refresh_key_ids,
     )
 
 
@@ -55,8 +44,7 @@ async def list_living_instances(connection: Connection) -> list[Instance]:
     """Pods seen in the last minute."""
     rows = await connection.fetch(
         """
-        SELECT id, name, release, schema_number, wrap_key_ids, refresh_key_ids,
-               clock_timestamp() - last_seen_at AS age
+        SELECT id, name, release, schema_number, wrap_key_ids, refresh_key_ids
         FROM instances
         WHERE last_seen_at > clock_timestamp() - interval '60 seconds'
         ORDER BY name, id

@@ -1,23 +1,11 @@
 """Table revocations: facts, written in the transaction of their cause, numbered later."""
 
-from datetime import timedelta
-
-from service.oauth.revocation import Fact
+from service.oauth.revocation import Fact, Revocation
 from service.sql.connection import Connection
 
 
-async def insert_revocation(
-    connection: Connection,
-    kind: str,
-    subject: str,
-    *,
-    version: int = 0,
-    client_id: str | None = None,
-    ttl: timedelta | None,
-    reason: str,
-    actor: str,
-) -> bool:
-    """Whether the fact was written; False if it stood already. `ttl` None: it never expires."""
+async def insert_revocation(connection: Connection, new: Revocation) -> bool:
+    """Whether the fact was written; False if it stood already. One winner per fact."""
     row = await connection.fetchrow(
         """
         INSERT INTO revocations (kind, subject, version, client_id, expires_at, reason, actor)
@@ -25,13 +13,13 @@ async def insert_revocation(
         ON CONFLICT (kind, subject, version) DO NOTHING
         RETURNING id
         """,
-        kind,
-        subject,
-        version,
-        client_id,
-        ttl,
-        reason,
-        actor,
+        new.kind,
+        new.subject,
+        new.version,
+        new.client_id,
+        new.ttl,
+        new.reason,
+        new.actor,
     )
     return row is not None
 

@@ -20,7 +20,7 @@ async def list_signing_keys(connection: Connection) -> list[SigningKey]:
 
 
 async def insert_signing_key(connection: Connection, key: SigningKey) -> None:
-    """Keep the key unless its purpose and algorithm have one in that state. One winner per state."""
+    """Keep the key unless its purpose and algorithm have one in that state. One winner."""
     await connection.execute(
         """
         INSERT INTO signing_keys (kid, purpose, alg, state, public_jwk, wrapped_private_key,

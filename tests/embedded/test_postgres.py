@@ -18,10 +18,11 @@ def test_a_cluster_is_utf8_and_asks_everybody_for_a_password(postgres: EmbeddedP
     assert ask(postgres, "SHOW unix_socket_directories") == ""
 
 
-def test_settings_of_the_caller_go_first(tmp_path: Path) -> None:
+def test_settings_of_the_caller_go_first(postgres: EmbeddedPostgres) -> None:
+    postgres.stop()
     odd = r"it's a \ 'line'"
     settings = {**FAST, "cluster_name": odd, "max_connections": "17", "listen_addresses": "*"}
-    with EmbeddedPostgres(tmp_path / "postgres", settings=settings) as server:
+    with EmbeddedPostgres(postgres.home.folder, settings=settings) as server:
         assert ask(server, "SHOW cluster_name") == odd
         assert ask(server, "SHOW max_connections") == "17"
         assert ask(server, "SHOW listen_addresses") == "127.0.0.1"

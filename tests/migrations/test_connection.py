@@ -23,6 +23,7 @@ def release(release):
         f"mysql://ann:{SECRET}@127.0.0.1/x",
         f"postgresql://ann:{SECRET}/more@127.0.0.1/x",
         f"postgresql://ann:more/{SECRET}@127.0.0.1/x",
+        f"postgresql://127.0.0.1:1/{SECRET}@127.0.0.1/x",
         f"postgresql://ann:{SECRET}#more@127.0.0.1/x",
         f"postgresql://ann:{SECRET}?more@127.0.0.1/x",
         f"postgresql://ann:{SECRET}[@127.0.0.1/x",

@@ -154,7 +154,8 @@ async def test_a_lock_that_is_not_free_is_tried_again(release, database, url, mo
             released.append(asyncio.create_task(reading.rollback()))
 
     lines, released = [], []
-    await runner.migrate(release.url, directory=release.folder, report=report)
+    async with asyncio.timeout(10):
+        await runner.migrate(release.url, directory=release.folder, report=report)
     assert lines == [
         "0001_add_b.expand.sql: a lock is not free (attempt 1 of 5)",
         "0001_add_b.expand.sql: a lock is not free (attempt 2 of 5)",
@@ -173,8 +174,10 @@ async def test_a_lock_that_never_comes_free_is_an_error_that_says_so(
     reader = await asyncpg.connect(url)
     async with reader.transaction():
         await reader.execute("SELECT FROM a")
-        with pytest.raises(MigrationError, match=r"0001_add_b\.expand\.sql: .* in 3 attempts"):
-            await release.migrate()
+        said = r"0001_add_b\.expand\.sql: .* in 3 attempts of 20ms: end the long transactions"
+        with pytest.raises(MigrationError, match=said):
+            async with asyncio.timeout(10):
+                await release.migrate()
     await reader.close()
     assert not await has_table("b")
 

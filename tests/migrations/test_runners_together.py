@@ -44,20 +44,21 @@ async def test_a_waiting_runner_does_not_stop_an_index_that_is_made_concurrently
         "0001_index_a.expand",
         "-- migrate: no-transaction\nCREATE INDEX CONCURRENTLY IF NOT EXISTS a_b_idx ON a (b)",
     )
-    # The index waits for this reader, so the second runner surely comes while it is being made.
-    reader = await asyncpg.connect(url)
-    reading = reader.transaction(isolation="repeatable_read")
-    await reading.start()
-    await reader.execute("SELECT FROM a")
+    # The index waits for this writer first, and for the snapshots that it then finds last: the
+    # second runner's would be among them.
+    writer = await asyncpg.connect(url)
+    writing = writer.transaction()
+    await writing.start()
+    await writer.execute("INSERT INTO a VALUES (1)")
     async with asyncio.timeout(10):
         first = asyncio.create_task(release.migrate())
         await others("wait_event_type = 'Lock' AND query LIKE '%CONCURRENTLY%'")
         second = asyncio.create_task(release.migrate())
         await others("query LIKE '%advisory%'")
-        await reading.rollback()
+        await writing.commit()
         assert (await first).outcome.applied == ("0001_index_a",)
         assert (await second).outcome.applied == ()
-    await reader.close()
+    await writer.close()
 
 
 async def test_an_index_made_concurrently_outwaits_a_long_transaction(

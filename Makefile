@@ -1,0 +1,58 @@
+PYTHON ?= python3
+PORT ?= 8000
+BIN := .venv/bin
+READY := .venv/.ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
+SQUAWK := $(BIN)/squawk --pg-version 15.0 --assume-in-transaction --no-error-on-unmatched-pattern
+COMPILE := uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 \
+	--generate-hashes --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow check lint fmt bench lock clean
+
+# A stamp made in another folder, or for a Python that is gone, is none.
+$(shell test -x $(BIN)/python && test "$$(cat $(READY) 2>&1)" = '$(CURDIR)' || rm -f $(READY))
+
+# Without a stamp the environment may be half made: it is begun anew.
+$(READY): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	  "Watchword needs Python 3.11 or newer. If you have one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo \
+	  "$(PYTHON) can't make environments. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo 'making the environment (about a minute, once)'
+	@test -f $@ || $(PYTHON) -m venv --clear .venv
+	@rm -f $@
+	@$(PIP) --require-hashes -r requirements-dev.txt
+	@$(PIP) --no-index --no-deps --no-build-isolation -e .
+	@echo '$(CURDIR)' > $@
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+run: $(READY) ## Everything on this machine, one command; PORT=8001 for another port
+	@$(BIN)/watchword dev --port $(PORT)
+test: $(READY) ## The tests but the slow ones
+	@$(BIN)/pytest
+test-slow: $(READY) ## The slow tests; as root on Debian installs the servers that they need
+	@tests/install-servers.sh
+	@$(BIN)/pytest -m slow
+check: lint ## Format, lint, types, import directions, migrations, known vulnerabilities
+	$(BIN)/basedpyright --level error
+	$(BIN)/lint-imports --no-logo
+	$(SQUAWK) -e require-timeout-settings 'migrations/*.expand.sql'
+	$(SQUAWK) -e require-timeout-settings,ban-drop-column,ban-drop-table,renaming-column,renaming-table \
+	  'migrations/*.contract.sql'
+	tests/audit-dependencies.sh
+lint: $(READY) ## Format and lint: what the commit hook asks
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+fmt: $(READY) ## Format, and mend what can be mended
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+bench: $(READY) ## Measure: every figure as a ratio
+	@$(BIN)/python -m bench
+lock: ## Lock the dependencies again; UPGRADE=-U for the newest versions
+	@set -e; tool=$$(mktemp -d); trap 'rm -rf "$$tool"' EXIT; $(PYTHON) -m venv "$$tool"; \
+	"$$tool/bin/pip" install -q uv; "$$tool/bin/"$(COMPILE) --extra dev --group tools -o requirements-dev.txt; \
+	"$$tool/bin/"$(COMPILE) -c requirements-dev.txt -o requirements.txt
+clean: ## Remove the environment and all caches; the data under .watchword stays
+	@rm -rf .venv build dist *.egg-info .coverage* htmlcov .hypothesis .*_cache
+	@find service migrations tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

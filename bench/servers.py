@@ -1,0 +1,107 @@
+"""The pod under measurement: real PostgreSQL, real Redis, `watchword serve` as a process."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from service.embedded.postgres import EmbeddedPostgres
+from service.embedded.redis import EmbeddedRedis
+
+PORT = 8911
+AUDIENCE = "https://orders.example"
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A running pod; `started_in` is the time from its start to ready, seconds."""
+
+    pid: int
+    client_id: str
+    client_secret: str
+    started_in: float
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the process so far, user and system."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def resident_mib(self) -> float:
+        """Resident memory of the process."""
+        return _status_kib(self.pid, "VmRSS:") / 1024
+
+
+def _status_kib(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1])
+
+
+@contextmanager
+def running_pod() -> Iterator[Pod]:
+    """A pod on loopback, with one client, gone when the block ends."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="watchword-bench-")))
+        postgres = stack.enter_context(EmbeddedPostgres(folder / "postgres"))
+        redis = stack.enter_context(EmbeddedRedis(folder / "redis"))
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("WATCHWORD_")},
+            "WATCHWORD_ISSUER": f"http://localhost:{PORT}",
+            "WATCHWORD_LISTEN": f"127.0.0.1:{PORT}",
+            "WATCHWORD_DATABASE_URL": postgres.url(),
+            "WATCHWORD_REDIS_URL": redis.url,
+            "WATCHWORD_KEYS_DIR": str(folder / "keys"),
+            "WATCHWORD_DRAIN": "0s",
+        }
+        _watchword(environment, "keys", "init")
+        _watchword(environment, "migrate")
+        with _serving(environment, folder):
+            pass  # the first start makes signing keys, which no later start does
+        secret = _watchword(
+            environment,
+            *("clients", "create", "bench", "--audience", AUDIENCE),
+            *("--scope", "orders:read", "--serves", AUDIENCE),
+        ).split()[-1]
+        with _serving(environment, folder) as (pid, started_in):
+            yield Pod(pid, "bench", secret, started_in)
+
+
+def _watchword(environment: dict[str, str], *arguments: str) -> str:
+    command = [sys.executable, "-m", "service", *arguments]
+    return subprocess.run(
+        command, env=environment, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+@contextmanager
+def _serving(environment: dict[str, str], folder: Path) -> Iterator[tuple[int, float]]:
+    began = time.monotonic()
+    with (folder / "serve.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service", "serve"], env=environment, stdout=log
+        )
+        try:
+            while not _is_ready():
+                if process.poll() is not None:
+                    raise SystemExit((folder / "serve.log").read_text())
+                time.sleep(0.01)
+            yield process.pid, time.monotonic() - began
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _is_ready() -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/readyz", timeout=1) as answer:
+            return json.load(answer)["status"] == "ready"
+    except (OSError, urllib.error.URLError):
+        return False

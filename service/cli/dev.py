@@ -1,0 +1,186 @@
+"""watchword dev: everything embedded, one command."""
+
+import asyncio
+import json
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import uvloop
+
+from migrations.runner import migrate
+from service.app import open_database
+from service.cli.context import explain, flatten
+from service.cli.serve import serve_pod
+from service.cli.tour import TOUR
+from service.embedded.errors import EmbeddedServerError
+from service.embedded.postgres import EmbeddedPostgres
+from service.embedded.redis import EmbeddedRedis
+from service.flows.make_demo import make_demo
+from service.http.server import ListenError, bind
+from service.keys.master_keys import create_master_keys
+from service.settings import Settings, load_settings
+from service.telemetry import set_up_logging
+
+
+@click.command()
+@click.option("--port", default=8000, show_default=True, help="Where to serve, on loopback.")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".watchword"),
+    show_default=True,
+    help="Data, keys and secrets of this development server.",
+)
+def dev(port: int, data_dir: Path) -> None:
+    """Serve for development: starts PostgreSQL and Redis, makes keys and demo clients."""
+    # SIGTERM unwinds like Ctrl-C until the server takes both over, so nothing is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with ExitStack() as stack:
+            settings = _start_servers(port, data_dir.resolve(), stack)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_run(settings, data_dir.resolve()))
+            _say("stopping Redis and PostgreSQL")
+    except KeyboardInterrupt:
+        _say("stopped")
+    except Exception as error:
+        lines = [line for leaf in flatten(error) for line in _explain(leaf)]
+        if not lines:
+            raise
+        for line in lines:
+            click.echo(f"error: {line}", err=True)
+        raise SystemExit(1) from None
+
+
+def _explain(error: BaseException) -> list[str]:
+    known = isinstance(error, EmbeddedServerError | ListenError)
+    return [str(error)] if known else explain(error)
+
+
+def _say(text: str) -> None:
+    click.echo(f"  {text}", err=True)
+
+
+@contextmanager
+def _step(text: str) -> Iterator[None]:
+    """A progress line with the time that the step took."""
+    began = time.monotonic()
+    click.echo(f"  {text} … ", nl=False, err=True)
+    sys.stderr.flush()
+    yield
+    click.echo(f"{time.monotonic() - began:.1f} s", err=True)
+
+
+def _start_servers(port: int, data_dir: Path, stack: ExitStack) -> Settings:
+    """Start what the service needs; the settings that lead to it."""
+    for listener in bind([f"127.0.0.1:{port}"]):
+        listener.close()  # said now if the port is taken, before anything is started
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # A database for each port: signing keys are bound to their issuer.
+    name = "watchword" if port == 8000 else f"watchword_{port}"  # noqa: PLR2004
+    postgres, redis = EmbeddedPostgres(data_dir / "postgres"), EmbeddedRedis(data_dir / "redis")
+    with _step("PostgreSQL"):
+        postgres.start()
+        stack.callback(postgres.stop)
+        postgres.create_database(name)
+    with _step("Redis"):
+        redis.start()
+        stack.callback(redis.stop)
+    with _step("master keys"):
+        create_master_keys(data_dir / "keys")
+    environment = {
+        "WATCHWORD_ISSUER": f"http://localhost:{port}",
+        "WATCHWORD_LISTEN": f"127.0.0.1:{port},[::1]:{port}",
+        "WATCHWORD_DATABASE_URL": postgres.url(name),
+        "WATCHWORD_REDIS_URL": redis.url,
+        "WATCHWORD_REDIS_PREFIX": "ww" if port == 8000 else f"ww-{port}",  # noqa: PLR2004
+        "WATCHWORD_KEYS_DIR": str(data_dir / "keys"),
+        "WATCHWORD_DRAIN": "0s",
+    }
+    _write_environment(data_dir / "env", environment)
+    return load_settings(environment)
+
+
+async def _run(settings: Settings, data_dir: Path) -> None:
+    with _step("schema"):
+        await migrate(settings.database_url.reveal(), report=lambda _: None)
+    with _step("demo clients"):
+        demo = await _demo(settings, data_dir)
+    _append_demo(data_dir / "env", demo)
+    _print_tour(settings, data_dir)
+    set_up_logging(settings.log_level)
+    await serve_pod(settings)
+
+
+async def _demo(settings: Settings, data_dir: Path) -> dict[str, str]:
+    """Make or find the demo and write it down; what was written."""
+    path = data_dir / "demo.json"
+    known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    if known.get("issuer") != settings.issuer:
+        known = {}
+    async with _opened(settings) as database:
+        demo = await make_demo(
+            database,
+            settings.issuer,
+            known_secret=known.get("client_secret"),
+            known_password=known.get("password"),
+        )
+    members = {
+        "issuer": settings.issuer,
+        **asdict(demo),
+        "database_url": settings.database_url.reveal(),
+        "redis_url": settings.redis_url.reveal(),
+    }
+    _write(path, json.dumps(members, indent=2) + "\n")
+    return members
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Any]:
+    database = open_database(settings)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def _write_environment(path: Path, environment: dict[str, str]) -> None:
+    _write(path, "".join(f"export {k}={shlex.quote(v)}\n" for k, v in environment.items()))
+
+
+def _append_demo(path: Path, demo: dict[str, str]) -> None:
+    """The tour's own variables, and the virtual environment's commands on the PATH."""
+    lines = (
+        f"export CLIENT_ID={shlex.quote(demo['client_id'])}",
+        f"export CLIENT_SECRET={shlex.quote(demo['client_secret'])}",
+        f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH",
+    )
+    _write(path, path.read_text() + "\n".join(lines) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    draft = path.with_name(path.name + ".draft")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    draft.rename(path)
+
+
+def _print_tour(settings: Settings, data_dir: Path) -> None:
+    env = data_dir / "env"
+    shown = env.relative_to(Path.cwd()) if env.is_relative_to(Path.cwd()) else env
+    click.echo(f"\nWatchword serves {settings.issuer}; Ctrl-C stops it. In another terminal:\n")
+    click.echo(f"  . {shlex.quote(str(shown))}")
+    for step in TOUR:
+        click.echo(f"\n  # {step.title}\n  {step.command}")
+    click.echo()

@@ -1,0 +1,140 @@
+"""The examination behind `watchword doctor`: each finding says what is and what to do."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from migrations.files import Applied, judge, load
+from service.flows.feed_reader import prove_heartbeat
+from service.flows.load_keys import load_keys
+from service.keys.keyring import Keyring, KeyringError
+from service.keys.master_keys import MasterKeyError, MasterKeys, read_master_keys
+from service.oauth.feed import milliseconds
+from service.redis.connection import RedisUnavailable
+from service.redis.feed import RedisFeed
+from service.settings import Settings
+from service.sql.connection import Connection, Database, DatabaseUnavailable
+from service.sql.feed import read_state
+from service.sql.instances import list_living_instances
+from service.sql.schema_migrations import has_migrations_table, list_applied
+
+_MAX_CLOCK_DIFFERENCE_SECONDS = 5.0
+_MAX_HEARTBEAT_AGE_MS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`level` is ok, warning (look at it) or fault (something does not work)."""
+
+    level: str
+    subject: str
+    text: str
+
+
+async def examine(settings: Settings, database: Database, feed: RedisFeed) -> list[Finding]:
+    """Everything that can be seen from here, in the order in which to mend it."""
+    findings = [finding async for finding in _examine_database(settings, database)]
+    try:
+        master_keys = read_master_keys(settings.keys_dir)
+    except MasterKeyError as error:
+        return [*findings, Finding("fault", "master keys", str(error))]
+    findings.append(Finding("ok", "master keys", f"in {settings.keys_dir}"))
+    if any(finding.level == "fault" for finding in findings):
+        return findings
+    keyring = Keyring(settings.issuer, master_keys)
+    findings.append(await _examine_keys(database, keyring))
+    findings += await _examine_pods(database, master_keys)
+    if keyring.is_loaded():
+        findings.append(await _examine_feed(settings, database, feed, keyring))
+    return findings
+
+
+async def _examine_database(settings: Settings, database: Database) -> AsyncIterator[Finding]:
+    try:
+        async with database.probe() as connection:
+            if not await has_migrations_table(connection):
+                yield Finding("fault", "schema", "empty: run 'watchword migrate'")
+                return
+            rows = await list_applied(connection)
+            state = judge([Applied(number=n, phase=p, checksum=c) for n, p, c in rows], load())
+            yield (
+                Finding("ok", "schema", "has all that this release needs")
+                if state.fits
+                else Finding("fault", "schema", "not this release's: run 'watchword migrate'")
+            )
+            async for finding in _examine_state(connection):
+                yield finding
+    except DatabaseUnavailable as error:
+        yield Finding("fault", "postgresql", f"{error.__cause__}: check WATCHWORD_DATABASE_URL")
+    if settings.is_loopback:
+        yield Finding("warning", "issuer", "a loopback URL: for development only")
+
+
+async def _examine_state(connection: Connection) -> AsyncIterator[Finding]:
+    state = await read_state(connection)
+    if state is None:
+        yield Finding("warning", "feed", "not begun: the first 'watchword serve' begins it")
+        return
+    seconds = abs((state.at - datetime.now(UTC)).total_seconds())
+    if seconds > _MAX_CLOCK_DIFFERENCE_SECONDS:
+        yield Finding("warning", "clock", f"{seconds:.0f} s off PostgreSQL's: check NTP")
+    yield (
+        Finding("ok", "postgresql", "answers, and has lost no writes")
+        if state.life
+        else Finding(
+            "warning",
+            "postgresql",
+            "begins a new life after a crash or fail-over; if this lasts for more than a few "
+            "seconds, run 'watchword recover --sessions keep' or '--sessions end'",
+        )
+    )
+
+
+async def _examine_keys(database: Database, keyring: Keyring) -> Finding:
+    try:
+        await load_keys(database, keyring)
+    except KeyringError as error:
+        return Finding("fault", "signing keys", str(error))
+    if keyring.faults:
+        return Finding("warning", "signing keys", "; ".join(keyring.faults))
+    return Finding("ok", "signing keys", "all unwrap")
+
+
+async def _examine_pods(database: Database, master_keys: MasterKeys) -> list[Finding]:
+    async with database.connection() as connection:
+        pods = await list_living_instances(connection)
+    findings = [
+        Finding(
+            "fault",
+            "master keys",
+            f"the pod {pod.name} lacks the {kind} key {current}: roll it out first",
+        )
+        for pod in pods
+        for kind, current, held in (
+            ("wrap", master_keys.current_wrap, pod.wrap_key_ids),
+            ("refresh", master_keys.current_refresh, pod.refresh_key_ids),
+        )
+        if current not in held
+    ]
+    names = ", ".join(f"{pod.name} ({pod.release})" for pod in pods)
+    level = "ok" if pods else "warning"
+    return [*findings, Finding(level, "pods", names or "none is alive")]
+
+
+async def _examine_feed(
+    settings: Settings, database: Database, feed: RedisFeed, keyring: Keyring
+) -> Finding:
+    try:
+        heartbeat = prove_heartbeat(await feed.heartbeat(), keyring, settings.issuer)
+    except RedisUnavailable as error:
+        return Finding("fault", "redis", f"{error.__cause__}: check WATCHWORD_REDIS_URL")
+    if heartbeat is None:
+        return Finding("warning", "redis", "no heartbeat yet: a running pod writes one a second")
+    async with database.connection() as connection:
+        state = await read_state(connection)
+    age = milliseconds(state.at) - heartbeat.time if state else 0
+    if age > _MAX_HEARTBEAT_AGE_MS:
+        return Finding(
+            "warning", "redis", f"the heartbeat is {age / 1000:.0f} s old: does a pod run?"
+        )
+    return Finding("ok", "redis", f"the feed is at {heartbeat.head}, its heartbeat {age} ms old")

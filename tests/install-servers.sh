@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# The servers of the system, for the slow tests that run on them too: Debian's PostgreSQL and Redis.
+# Installs only what is missing, and leaves no service running that it brought.
+set -euo pipefail
+
+missing=()
+compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
+command -v redis-server >/dev/null || missing+=(redis-server)
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if [ "$(id -u)" != 0 ] || [ ! -e /etc/debian_version ]; then
+    echo "not installed, tests that need them are skipped: ${missing[*]} (done only as root on Debian)"
+    exit 0
+fi
+
+echo "installing ${missing[*]}"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+export DEBIAN_FRONTEND=noninteractive
+apt=(apt-get -qq -y -o DPkg::Lock::Timeout=300)
+if ! { "${apt[@]}" update && "${apt[@]}" install --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    tail -n 20 "$log"
+    exit 1
+fi
+for package in "${missing[@]}"; do
+    invoke-rc.d "$package" stop >/dev/null 2>&1 || true
+done

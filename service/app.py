@@ -12,6 +12,7 @@ from litestar.types import ASGIApp
 from service.flows.client_cache import ClientCache
 from service.flows.follow_feed import follow_feed
 from service.flows.keep_feed import FeedKeeper
+from service.flows.live_tokens import LiveTokens
 from service.flows.load_keys import load_keys
 from service.flows.purge import purge
 from service.flows.start import describe_pod, prepare, report_pod, wait_for_schema
@@ -78,21 +79,19 @@ async def open_app(settings: Settings, release: str) -> AsyncIterator[App]:
 
 def create_app(services: Services) -> ASGIApp:
     """The ASGI application over opened services."""
-    root = services.path
     litestar = Litestar(
-        route_handlers=[
-            form_endpoint(f"{root}/token", services, token),
-            form_endpoint(f"{root}/revoke", services, revoke),
-            form_endpoint(f"{root}/introspect", services, introspect, always_challenge=True),
-            *metadata_handlers(services),
-            *health_handlers(services),
-        ],
+        route_handlers=[*metadata_handlers(services), *health_handlers(services)],
         exception_handlers=litestar_handlers(),
         openapi_config=None,
         logging_config=None,
         debug=False,
     )
-    return Edge(litestar, services)
+    endpoints = {
+        f"{services.path}/token": form_endpoint(services, token),
+        f"{services.path}/revoke": form_endpoint(services, revoke),
+        f"{services.path}/introspect": form_endpoint(services, introspect, always_challenge=True),
+    }
+    return Edge(endpoints, litestar, services)
 
 
 def _open(settings: Settings, release: str, stack: AsyncExitStack) -> _Opened:
@@ -115,6 +114,7 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> _Opened:
         database=database,
         keyring=keyring,
         clients=ClientCache(database),
+        live_tokens=LiveTokens(database),
         keeper=FeedKeeper(database, feed, keyring, settings.issuer, metrics),
         limit=limit,
         metrics=metrics,

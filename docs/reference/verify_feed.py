@@ -1,6 +1,6 @@
 """Check a revocation feed by docs/reference/revocation-feed.md; exit 1 with a reason on a fault.
 
-    python verify_feed.py ISSUER REDIS_URL [PREFIX]    (needs redis and pyjwt[crypto])
+Call it as `python verify_feed.py ISSUER REDIS_URL [PREFIX]`; it needs redis and pyjwt[crypto].
 """
 
 # ruff: noqa: INP001, T201 (a script, which prints)
@@ -15,10 +15,8 @@ from hashlib import sha256
 import jwt
 import redis
 
-KINDS = {"jti", "sid", "client", "kid", "stale"}
-issuer, url, prefix = (*sys.argv[1:], "ww")[:3]
-with urllib.request.urlopen(f"{issuer}/.well-known/watchword-feed-keys.json", timeout=10) as page:  # noqa: S310
-    keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(json.load(page)).keys}
+KINDS, MAX_STALENESS = {"jti", "sid", "client", "kid", "stale"}, 30
+ENTRY, HEARTBEAT = "revocation-feed+jwt", "revocation-heartbeat+jwt"
 
 
 def require(statement: object, reason: str) -> None:
@@ -36,45 +34,40 @@ def prove(jws: str, typ: str) -> dict:
     """The claims, once type, key, signature and issuer are proven."""
     try:
         header = jwt.get_unverified_header(jws)
-        require(header["typ"] == typ, f"the typ is {header['typ']}, not {typ}")
-        require(header["kid"] in keys, f"no published feed key is called {header['kid']}")
+        require(header["typ"] == typ, f"{header['typ']} stands where {typ} belongs")
         return jwt.decode(jws, keys[header["kid"]], algorithms=["RS256"], issuer=issuer)
     except (jwt.PyJWTError, KeyError) as error:
         sys.exit(f"fault: a {typ} can't be proven: {error!r}")
 
 
+issuer, url, prefix = (*sys.argv[1:], "ww")[:3]
+with urllib.request.urlopen(f"{issuer}/.well-known/watchword-feed-keys.json", timeout=10) as page:  # noqa: S310
+    keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(json.load(page)).keys}
 client = redis.Redis.from_url(url, decode_responses=True, encoding_errors="replace")
-heartbeat, text = {"epoch": "", "killed_kids": []}, None
-while True:  # until heartbeat and stream are of one moment
-    stream = f"{{{prefix}}}:feed:{heartbeat['epoch']}:entries"
-    both = client.pipeline(transaction=True).get(f"{{{prefix}}}:feed:heartbeat").xrange(stream)
-    before, (text, rows) = text, both.execute()
-    require(text, "there is no heartbeat")
-    if text == before:
-        break
-    heartbeat = prove(text, "revocation-heartbeat+jwt")
-age = time.time() - heartbeat["time"] / 1000
-require(-30 <= age <= 30, f"stale: the heartbeat's time is {age:.0f} s ago")
-for kid in heartbeat["killed_kids"]:
-    require(keys.pop(kid, None) is None, f"the key set still has the killed key {kid}")
 
-number, facts = heartbeat["floor"] - 1, []
-last = digest(heartbeat["epoch"]) if number == 0 else None
+text, before, epoch, rows = "", None, "", []
+while text != before:  # until heartbeat and stream are of one moment
+    both = client.pipeline(transaction=True).get(f"{{{prefix}}}:feed:heartbeat")
+    before, (text, rows) = text, both.xrange(f"{{{prefix}}}:feed:{epoch}:entries").execute()
+    require(text, "there is no heartbeat")
+    epoch = prove(text, HEARTBEAT)["epoch"]
+for kid in prove(text, HEARTBEAT)["killed_kids"]:
+    keys.pop(kid, None)
+beat = prove(text, HEARTBEAT)  # once more, without the killed keys
+head, floor, age = beat["head"], beat["floor"], time.time() - beat["time"] / 1000
+require(abs(age) <= MAX_STALENESS, f"stale: the heartbeat is of {age:.0f} seconds ago")
+
+number, facts = floor - 1, []
+last = beat["digest"] if number == head else digest(epoch) if number == 0 else None
 for id_, fields in rows:
-    if int(id_.split("-")[0]) < heartbeat["floor"]:
-        continue
-    number += 1
-    entry = prove(fields.get("jws", ""), "revocation-feed+jwt")
-    require((entry["epoch"], entry["n"]) == (heartbeat["epoch"], number), f"{id_} is not {number}")
-    require(id_ == f"{number}-0", f"entry {number} has the id {id_}")
-    require(last in (None, entry["prev"]), f"entry {number} does not chain to the one before")
-    for fact in entry["facts"]:
-        require(len(KINDS & fact.keys()) == 1, f"entry {number} has a fact of unknown kind: {fact}")
-    facts += entry["facts"]
-    last = digest(fields["jws"])
-    if number == heartbeat["head"]:
-        require(last == heartbeat["digest"], "the head is another entry than the heartbeat says")
-require(number >= heartbeat["head"], f"the head is {heartbeat['head']}, the stream ends at {number}")
-if heartbeat["head"] == 0:
-    require(heartbeat["digest"] == digest(heartbeat["epoch"]), "the empty epoch's digest is wrong")
-print(json.dumps({**heartbeat, "last": number, "age": round(age, 3), "facts": facts}))
+    if int(id_.split("-")[0]) < floor:
+        continue  # about to be trimmed
+    number, entry = number + 1, prove(fields.get("jws", ""), ENTRY)
+    require(id_ == f"{number}-0", f"{id_} stands where {number}-0 belongs")
+    require((entry["epoch"], entry["n"]) == (epoch, number), f"{id_} is another entry")
+    require(last in (None, entry["prev"]), f"{id_} does not chain to the entry before it")
+    require(all(len(KINDS & fact.keys()) == 1 for fact in entry["facts"]), f"{id_}: unknown kinds")
+    facts, last = facts + entry["facts"], digest(fields["jws"])
+    require(number != head or last == beat["digest"], "the heartbeat names another head")
+require(number >= head, f"the stream ends at {number} before the head, {head}")
+print(json.dumps({**beat, "last": number, "age": round(age, 3), "facts": facts}))

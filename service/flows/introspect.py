@@ -3,19 +3,23 @@
 from datetime import datetime
 from typing import Any
 
+from service.flows.live_tokens import LiveTokens
 from service.flows.read_token import read_token
 from service.keys.keyring import Keyring
 from service.oauth.access_token import AccessToken
 from service.oauth.client import Client
 from service.oauth.errors import TemporarilyUnavailable
-from service.sql.connection import Database
-from service.sql.revocations import is_token_live
 
 INACTIVE: dict[str, Any] = {"active": False}
 
 
 async def introspect(
-    token: str, caller: Client, database: Database, keyring: Keyring, issuer: str, now: datetime
+    token: str,
+    caller: Client,
+    live_tokens: LiveTokens,
+    keyring: Keyring,
+    issuer: str,
+    now: datetime,
 ) -> dict[str, Any]:
     """The response's members (INT-3); INACTIVE for all that is not both valid and the caller's.
 
@@ -25,8 +29,7 @@ async def introspect(
     access = read_token(token, keyring, issuer)
     if access is None or not access.is_current(now) or not _concerns(caller, access):
         return INACTIVE
-    async with database.connection() as connection:
-        live = await is_token_live(connection, access.jti, access.client_id, access.client_epoch)
+    live = await live_tokens.is_live(access)
     if live is None:
         raise TemporarilyUnavailable("revocations are being recovered; try again shortly")
     return _describe(access) if live else INACTIVE

@@ -1,10 +1,12 @@
 """The outermost layer: who asks, whether over TLS and to a known host; one log line at the end."""
 
 import time
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import msgspec
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from prometheus_client import Counter
 
 from service.http.endpoint import send_response
 from service.http.error_responses import Response, render_error
@@ -16,6 +18,7 @@ from service.telemetry import log
 
 # Probes come from the node, in clear and by address.
 _OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
+_OTHER = "other"
 # What a proxy that ends TLS says of a request, if it says anything.
 _OVER_TLS = ([], [b"https"])
 # Paths as metric labels: a closed set, so that strangers can't make time series.
@@ -33,11 +36,22 @@ ENDPOINTS = frozenset(
 
 
 class Edge:
-    """Wraps the application. No 500 leaves it without a line in the log, and none with a text."""
+    """Guards, routes and logs. No 500 leaves it without a line in the log, and none with a text.
 
-    def __init__(self, app: ASGIApp, services: Services) -> None:
-        self._app = app
+    The back-channel endpoints are called directly: going through the framework would cost each of
+    their requests as much as parsing it. All other paths are the framework's.
+    """
+
+    def __init__(
+        self, endpoints: Mapping[str, ASGIApp], framework: ASGIApp, services: Services
+    ) -> None:
+        self._endpoints = endpoints
+        self._framework = framework
         self._services = services
+        self._counters: dict[tuple[str, int], Counter] = {}
+        self._histograms = {
+            name: services.metrics.latency.labels(name) for name in (*ENDPOINTS, _OTHER)
+        }
         self._hosts = _hosts(services.settings)
         self._path = services.path
         self._open_to_all = "*" in services.settings.allowed_hosts
@@ -45,7 +59,7 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection: HTTP requests are guarded and logged, lifespan goes through."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._framework(scope, receive, send)
             return
         began, status = time.perf_counter(), 0
 
@@ -61,7 +75,8 @@ class Edge:
         try:
             refused = self._refuse(scope, request)
             if refused is None:
-                await self._app(scope, receive, note_status)
+                app = self._endpoints.get(scope["path"], self._framework)
+                await app(scope, receive, note_status)
             else:
                 await send_response(note_status, refused)
         except Exception as error:  # noqa: BLE001 (the last one who can answer)
@@ -88,12 +103,11 @@ class Edge:
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         request, path = request_of(scope), scope["path"]
         endpoint = path.removeprefix(self._path)
-        endpoint = endpoint if endpoint in ENDPOINTS else "other"
-        metrics = self._services.metrics
-        metrics.requests.labels(endpoint, str(status)).inc()
-        metrics.latency.labels(endpoint).observe(seconds)
+        endpoint = endpoint if endpoint in ENDPOINTS else _OTHER
+        self._counter(endpoint, status).inc()
+        self._histograms[endpoint].observe(seconds)
         if request.error:
-            metrics.refusals.labels(endpoint, request.error).inc()
+            self._services.metrics.refusals.labels(endpoint, request.error).inc()
         if path in _OPEN:
             return
         log.info(
@@ -108,6 +122,15 @@ class Edge:
             error=request.error,
             reason=request.reason,
         )
+
+    def _counter(self, endpoint: str, status: int) -> Counter:
+        """The counter of these labels; looking them up anew costs more than counting."""
+        counter = self._counters.get((endpoint, status))
+        if counter is None:
+            labels = (endpoint, str(status))
+            counter = self._services.metrics.requests.labels(*labels)
+            self._counters[endpoint, status] = counter
+        return counter
 
 
 _common = (

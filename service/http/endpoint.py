@@ -1,14 +1,12 @@
 """A back-channel endpoint: POST, a form, an authenticated client, JSON back. PROTOCOL §1, ⊕.
 
-These answer thousands of requests a second, so they are plain ASGI inside Litestar.
+These answer thousands of requests a second, so they are plain ASGI; `Edge` calls them directly.
 """
 
 from collections.abc import Awaitable, Callable
 
 import msgspec
-from litestar import asgi
-from litestar.handlers import ASGIRouteHandler
-from litestar.types import Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.flows.authenticate_client import authenticate_client
 from service.flows.origin import Origin
@@ -25,9 +23,7 @@ Answer = Callable[[Services, Client, Form, Origin], Awaitable[object]]
 _encode = msgspec.json.Encoder().encode
 
 
-def form_endpoint(
-    path: str, services: Services, answer: Answer, *, always_challenge: bool = False
-) -> ASGIRouteHandler:
+def form_endpoint(services: Services, answer: Answer, *, always_challenge: bool = False) -> ASGIApp:
     """The endpoint whose authenticated requests `answer` turns into a JSON object.
 
     None is an empty body. `always_challenge`: client authentication fails with 401 whatever was
@@ -61,7 +57,7 @@ def form_endpoint(
             return Response(200, NO_STORE, b"")
         return Response(200, (JSON, *NO_STORE), _encode(members))
 
-    return asgi(path, copy_scope=False)(endpoint)
+    return endpoint
 
 
 async def send_response(send: Send, response: Response) -> None:

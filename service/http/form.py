@@ -36,6 +36,11 @@ class Form:
     def __init__(self, values: dict[str, list[str]]) -> None:
         self._values = values
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was sent, or only empty parameters."""
+        return not self._values
+
     def get(self, name: str) -> str | None:
         """A parameter that may be sent once."""
         values = self._values.get(name)
@@ -109,7 +114,8 @@ def parse_form(body: bytes) -> Form:
         if name in sent and name in _KNOWN and name not in _REPEATABLE:
             raise InvalidRequest(f"the parameter {name} is repeated")
         sent.add(name)
-        if len(value) > _MAX_VALUE:
+        # Escapes only shrink, so most values need not be encoded again to know their bytes.
+        if len(raw_value) > _MAX_VALUE and len(value.encode()) > _MAX_VALUE:
             raise InvalidRequest("a parameter is longer than 8 KiB")
         if value:
             values.setdefault(name, []).append(value)

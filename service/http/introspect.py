@@ -19,7 +19,7 @@ async def introspect(
     return await flow.introspect(
         form.require("token"),
         client,
-        services.database,
+        services.live_tokens,
         services.keyring,
         services.issuer,
         utc_now(),

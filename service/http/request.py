@@ -1,11 +1,12 @@
 """What is known of one request beside its scope: id, address, and how it went, for its log line."""
 
 import ipaddress
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
-from uuid import uuid4
 
 from litestar.types import Scope
 
@@ -49,18 +50,26 @@ def identify(scope: Scope, trusted: Sequence[Network]) -> Request:
     The request id and the forwarded address are taken from trusted proxies alone (ATK-91, ATK-92).
     """
     headers = scope["headers"]
-    peer = _parse((scope.get("client") or ("127.0.0.1", 0))[0])
-    is_trusted = peer is not None and is_in(peer, trusted)
-    address = _forwarded(headers, peer, trusted) if is_trusted else peer
+    peer, text, is_trusted = _judge((scope.get("client") or ("127.0.0.1", 0))[0], tuple(trusted))
+    if is_trusted and header_values(headers, b"x-forwarded-for"):
+        text = str(_forwarded(headers, peer, trusted))
     sent_id = header_values(headers, b"x-request-id") if is_trusted else []
     keep_id = len(sent_id) == 1 and _REQUEST_ID.fullmatch(sent_id[0])
     request = Request(
-        id=sent_id[0].decode() if keep_id else uuid4().hex,
-        address=str(address or "0.0.0.0"),  # noqa: S104 (no address, not a listener)
+        id=sent_id[0].decode() if keep_id else os.urandom(16).hex(),
+        address=text,
         trusted_peer=is_trusted,
     )
     cast("Any", scope)[_KEY] = request
     return request
+
+
+@lru_cache(maxsize=4096)
+def _judge(peer: str, trusted: tuple[Network, ...]) -> tuple[Address | None, str, bool]:
+    """The peer's address, the same as text, and whether it is a trusted proxy."""
+    address = _parse(peer)
+    text = str(address or "0.0.0.0")  # noqa: S104 (no address, not a listener)
+    return address, text, address is not None and is_in(address, trusted)
 
 
 def is_in(address: Address, networks: Sequence[Network]) -> bool:
@@ -72,10 +81,7 @@ def _forwarded(
     headers: Iterable[tuple[bytes, bytes]], peer: Address | None, trusted: Sequence[Network]
 ) -> Address | None:
     """The rightmost address of X-Forwarded-For that is no trusted proxy's."""
-    values = header_values(headers, b"x-forwarded-for")
-    if not values:
-        return peer
-    hops = b",".join(values).decode("latin-1").split(",")
+    hops = b",".join(header_values(headers, b"x-forwarded-for")).decode("latin-1").split(",")
     address = peer
     for hop in reversed(hops[-_MAX_HOPS:]):
         parsed = _parse(hop.strip())

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from service.flows.client_cache import ClientCache
 from service.flows.keep_feed import FeedKeeper
+from service.flows.live_tokens import LiveTokens
 from service.keys.keyring import Keyring
 from service.redis.rate_limits import FailureLimit
 from service.settings import Settings
@@ -33,6 +34,7 @@ class Services:
     database: Database
     keyring: Keyring
     clients: ClientCache
+    live_tokens: LiveTokens
     keeper: FeedKeeper
     limit: FailureLimit
     metrics: Metrics

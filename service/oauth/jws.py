@@ -4,6 +4,7 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NoReturn
 
 MAX_TOKEN_LENGTH = 16 * 1024
@@ -42,17 +43,18 @@ def parse_compact(token: str, *, max_length: int = MAX_TOKEN_LENGTH) -> CompactJ
     head, body, tail = token.split(".")
     if len(head) > MAX_HEADER_LENGTH:
         return None
-    raw_header, payload, signature = (
-        decode_base64url(head),
-        decode_base64url(body),
-        decode_base64url(tail),
-    )
-    if raw_header is None or payload is None or signature is None:
-        return None
-    header = parse_json_object(raw_header, max_depth=_MAX_HEADER_DEPTH)
-    if header is None or "crit" in header or "b64" in header:
+    header, payload, signature = _header(head), decode_base64url(body), decode_base64url(tail)
+    if header is None or payload is None or signature is None:
         return None
     return CompactJws(header, token[: len(head) + 1 + len(body)].encode(), payload, signature)
+
+
+@lru_cache(maxsize=256)
+def _header(segment: str) -> dict[str, Any] | None:
+    """A header from its segment; all tokens of one key have the same. Never changed by a caller."""
+    raw = decode_base64url(segment)
+    header = None if raw is None else parse_json_object(raw, max_depth=_MAX_HEADER_DEPTH)
+    return None if header is None or "crit" in header or "b64" in header else header
 
 
 def parse_payload(payload: bytes) -> dict[str, Any] | None:

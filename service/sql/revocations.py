@@ -1,5 +1,8 @@
 """Table revocations: facts, written in the transaction of their cause, numbered later."""
 
+from collections.abc import Sequence
+
+from service.oauth.access_token import AccessToken
 from service.oauth.revocation import Fact, Revocation
 from service.sql.connection import Connection
 
@@ -52,29 +55,37 @@ async def count_token_facts(connection: Connection, client_id: str) -> int:
     )
 
 
-async def is_token_live(
-    connection: Connection, jti: str, client_id: str, client_epoch: int
-) -> bool | None:
-    """Whether neither the token nor its client was revoked since it was made.
+async def are_tokens_live(
+    connection: Connection, tokens: Sequence[AccessToken]
+) -> Sequence[bool | None]:
+    """Whether neither each token nor its client was revoked since it was made, in their order.
 
     None while the database begins a new life: it may have forgotten the last revocations.
     """
-    return await connection.fetchval(
+    answers = await connection.fetchval(
         """
-        SELECT EXISTS (
-                   SELECT FROM clients
-                   WHERE id = $2 AND epoch <= $3 AND enabled
-               )
-               AND NOT EXISTS (
-                   SELECT FROM revocations
-                   WHERE kind = 'jti' AND subject = $1 AND version = 0
+        SELECT ARRAY(
+                   SELECT EXISTS (
+                              SELECT FROM clients
+                              WHERE clients.id = asked.client_id
+                                AND clients.epoch <= asked.client_epoch
+                                AND clients.enabled
+                          )
+                          AND NOT EXISTS (
+                              SELECT FROM revocations
+                              WHERE kind = 'jti' AND subject = asked.jti AND version = 0
+                          )
+                   FROM unnest($1::text[], $2::text[], $3::bigint[])
+                        WITH ORDINALITY AS asked (jti, client_id, client_epoch, position)
+                   ORDER BY position
                )
         FROM database_life
         """,
-        jti,
-        client_id,
-        client_epoch,
+        [token.jti for token in tokens],
+        [token.client_id for token in tokens],
+        [token.client_epoch for token in tokens],
     )
+    return [None] * len(tokens) if answers is None else answers
 
 
 async def list_unnumbered(connection: Connection, limit: int) -> list[tuple[int, Fact]]:

@@ -95,11 +95,23 @@ def release(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Releas
 
 
 @pytest.fixture
-async def database(url: str) -> AsyncIterator[asyncpg.Connection]:
+async def connect(url: str) -> AsyncIterator[Callable[..., Any]]:
+    """Open connections to the database that end with the test, however it ends."""
+    connections = []
+
+    async def connect(address: str = url) -> asyncpg.Connection:
+        connections.append(await asyncpg.connect(address))
+        return connections[-1]
+
+    yield connect
+    for opened in connections:
+        opened.terminate()
+
+
+@pytest.fixture
+async def database(connect: Callable[..., Any]) -> asyncpg.Connection:
     """A look at the database from outside the runner."""
-    database = await asyncpg.connect(url)
-    yield database
-    await database.close(timeout=5)
+    return await connect()
 
 
 @pytest.fixture

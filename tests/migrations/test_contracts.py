@@ -1,7 +1,6 @@
 import asyncio
 import re
 
-import asyncpg
 import pytest
 
 from migrations.files import read_applied
@@ -128,13 +127,12 @@ async def test_a_schema_without_instances_has_no_pods(release):
     assert (await release.migrate()).outcome.applied == ("0002_drop_old",)
 
 
-async def test_a_pod_that_registers_during_a_contract_finds_it_applied(rolled_out, url, others):
+async def test_a_pod_that_registers_during_a_contract_finds_it_applied(rolled_out, connect, others):
     rolled_out.write("0004_drop_old.contract", "DROP TABLE old; SELECT pg_sleep(0.3)")
     run = asyncio.create_task(rolled_out.migrate())
-    pod = await asyncpg.connect(url)
+    pod = await connect()
     async with asyncio.timeout(10):
         await others("wait_event = 'PgSleep'")
         await add_pod(pod, "late", 2)
         assert 4 in {row.number for row in await read_applied(pod)}
         await run
-    await pod.close()

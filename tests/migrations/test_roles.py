@@ -34,10 +34,8 @@ async def roles(database, url):
 
 
 @pytest.fixture
-async def app(roles):
-    app = await asyncpg.connect(roles.app_url)
-    yield app
-    await app.close()
+async def app(roles, connect):
+    return await connect(roles.app_url)
 
 
 @pytest.fixture

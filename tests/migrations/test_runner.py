@@ -1,7 +1,6 @@
 import asyncio
 import sys
 
-import asyncpg
 import pytest
 
 from migrations import connection, runner
@@ -139,11 +138,11 @@ async def test_no_statement_is_timed_out(release, database):
     assert (await release.migrate()).outcome.applied == ("0001_wait",)
 
 
-async def test_a_lock_that_is_not_free_is_tried_again(release, database, url, monkeypatch):
+async def test_a_lock_that_is_not_free_is_tried_again(release, database, connect, monkeypatch):
     monkeypatch.setattr(connection, "LOCK_TIMEOUT", "50ms")
     await database.execute("CREATE TABLE a ()")
     release.write("0001_add_b.expand", "CREATE TABLE b (); ALTER TABLE a ADD b int")
-    reader = await asyncpg.connect(url)
+    reader = await connect()
     reading = reader.transaction()
     await reading.start()
     await reader.execute("SELECT FROM a")
@@ -161,24 +160,22 @@ async def test_a_lock_that_is_not_free_is_tried_again(release, database, url, mo
         "0001_add_b.expand.sql: a lock is not free (attempt 2 of 5)",
         "applied 0001_add_b.expand.sql",
     ]
-    await reader.close()
 
 
 async def test_a_lock_that_never_comes_free_is_an_error_that_says_so(
-    release, database, url, monkeypatch, has_table
+    release, database, connect, monkeypatch, has_table
 ):
     monkeypatch.setattr(connection, "LOCK_TIMEOUT", "20ms")
     monkeypatch.setattr(runner, "LOCK_ATTEMPTS", 3)
     release.write("0001_add_b.expand", "CREATE TABLE b (); ALTER TABLE a ADD b int")
     await database.execute("CREATE TABLE a ()")
-    reader = await asyncpg.connect(url)
+    reader = await connect()
     async with reader.transaction():
         await reader.execute("SELECT FROM a")
-        said = r"0001_add_b\.expand\.sql: .* in 3 attempts of 20ms: end the long transactions"
+        said = r"0001_add_b\.expand\.sql: .* in 3 attempts of .*: end the long transactions"
         with pytest.raises(MigrationError, match=said):
             async with asyncio.timeout(10):
                 await release.migrate()
-    await reader.close()
     assert not await has_table("b")
 
 

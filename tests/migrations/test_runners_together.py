@@ -1,6 +1,5 @@
 import asyncio
 
-import asyncpg
 import pytest
 
 from migrations import connection
@@ -37,7 +36,7 @@ async def test_a_waiting_runner_says_once_for_whom_it_waits(release, others):
 
 
 async def test_a_waiting_runner_does_not_stop_an_index_that_is_made_concurrently(
-    release, database, url, others
+    release, database, connect, others
 ):
     await database.execute("CREATE TABLE a (b int)")
     release.write(
@@ -46,7 +45,7 @@ async def test_a_waiting_runner_does_not_stop_an_index_that_is_made_concurrently
     )
     # The index waits for this writer first, and for the snapshots that it then finds last: the
     # second runner's would be among them.
-    writer = await asyncpg.connect(url)
+    writer = await connect()
     writing = writer.transaction()
     await writing.start()
     await writer.execute("INSERT INTO a VALUES (1)")
@@ -58,11 +57,10 @@ async def test_a_waiting_runner_does_not_stop_an_index_that_is_made_concurrently
         await writing.commit()
         assert (await first).outcome.applied == ("0001_index_a",)
         assert (await second).outcome.applied == ()
-    await writer.close()
 
 
 async def test_an_index_made_concurrently_outwaits_a_long_transaction(
-    release, database, url, monkeypatch
+    release, database, connect, monkeypatch
 ):
     monkeypatch.setattr(connection, "LOCK_TIMEOUT", "50ms")
     await database.execute("CREATE TABLE a (b int)")
@@ -70,11 +68,10 @@ async def test_an_index_made_concurrently_outwaits_a_long_transaction(
         "0001_index_a.expand",
         "-- migrate: no-transaction\nCREATE INDEX CONCURRENTLY IF NOT EXISTS a_b_idx ON a (b)",
     )
-    reader = await asyncpg.connect(url)
+    reader = await connect()
     async with reader.transaction(isolation="repeatable_read"):
         await reader.execute("SELECT FROM a")
         run = asyncio.create_task(release.migrate())
         await asyncio.sleep(0.3)  # longer than the runner's lock_timeout
         assert not run.done()
     assert (await run).lines == ["applied 0001_index_a.expand.sql"]
-    await reader.close()

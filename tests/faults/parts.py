@@ -1,0 +1,115 @@
+"""The parts of a pod without its background work: a test decides what happens when."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+from redis.asyncio import Redis
+
+from service.app import open_database, open_redis
+from service.flows.feed_reader import prove_heartbeat, read_tail
+from service.flows.keep_feed import FeedKeeper
+from service.flows.start import prepare
+from service.keys.keyring import Keyring
+from service.keys.master_keys import read_master_keys
+from service.oauth.feed import Entry, Head, Heartbeat, genesis
+from service.redis.connection import RedisConnection
+from service.redis.feed import RedisFeed
+from service.settings import Settings
+from service.sql.connection import Database
+from service.telemetry import Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """A keeper that does nothing by itself, what it stands on, and a tamperer's own connection."""
+
+    settings: Settings
+    database: Database
+    connection: RedisConnection
+    feed: RedisFeed
+    keyring: Keyring
+    metrics: Metrics
+    keeper: FeedKeeper
+    redis: Redis
+
+    @property
+    def root(self) -> str:
+        """What all keys of the feed begin with."""
+        return f"{{{self.settings.redis_prefix}}}:feed"
+
+    async def stream(self) -> str:
+        """The key of the living epoch's stream."""
+        return f"{self.root}:{(await self.head()).epoch}:entries"
+
+    async def head(self) -> Head:
+        """The head, from PostgreSQL."""
+        async with self.database.probe() as connection:
+            row = await connection.fetchrow("SELECT epoch, head, head_digest FROM feed")
+        assert row is not None
+        return Head(str(row["epoch"]), row["head"], row["head_digest"])
+
+    async def heartbeat(self) -> Heartbeat | None:
+        """The heartbeat in Redis, if it is proven."""
+        return prove_heartbeat(await self.feed.heartbeat(), self.keyring, self.settings.issuer)
+
+    async def entries(self, after: Head | None = None) -> tuple[Entry, ...]:
+        """The stream after a head, or all of it, proven to its end, which is PostgreSQL's head."""
+        head = await self.head()
+        tail = await read_tail(
+            self.feed, after or genesis(head.epoch), self.keyring, self.settings.issuer
+        )
+        assert tail is not None, "the stream is not whole"
+        assert tail.head == head
+        return tail.entries
+
+    async def revoke(self, count: int = 1) -> list[str]:
+        """Commit facts about new tokens, without a number; their ids."""
+        ids = [str(uuid4()) for _ in range(count)]
+        async with self.database.connection() as connection:
+            await connection.execute(
+                """
+                INSERT INTO revocations (kind, subject, expires_at, reason, actor)
+                SELECT 'jti', id, clock_timestamp() + '10 minutes'::interval, 'test', 'test'
+                FROM unnest($1::text[]) AS id
+                """,
+                ids,
+            )
+        return ids
+
+    def repairs(self, cause: str) -> float:
+        """How often a stream or heartbeat was mended for that cause."""
+        return self.metrics.feed_repairs.labels(cause)._value.get()
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Parts with keys, a feed and a living database; nothing has been published or beaten."""
+    master_keys = read_master_keys(settings.keys_dir)
+    database, connection = open_database(settings), open_redis(settings)
+    feed = RedisFeed(connection, settings.redis_prefix)
+    keyring, metrics = Keyring(settings.issuer, master_keys), Metrics()
+    redis = Redis.from_url(settings.redis_url.reveal())
+    parts = Parts(
+        settings=settings,
+        database=database,
+        connection=connection,
+        feed=feed,
+        keyring=keyring,
+        metrics=metrics,
+        keeper=FeedKeeper(database, feed, keyring, settings.issuer, metrics),
+        redis=redis,
+    )
+    try:
+        await prepare(database, keyring, master_keys, settings.issuer)
+        yield parts
+    finally:
+        await database.close()
+        await connection.close()
+        await redis.aclose()
+
+
+def subjects(entries: tuple[Entry, ...]) -> list[str]:
+    """Who the facts of entries are about, in the order of the stream."""
+    return [fact["subject"] for entry in entries for fact in entry.facts]

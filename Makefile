@@ -22,7 +22,7 @@ $(READY): requirements-dev.txt pyproject.toml
 	@test -f $@ || $(PYTHON) -m venv --clear .venv
 	@rm -f $@
 	@$(PIP) --require-hashes -r requirements-dev.txt
-	@$(PIP) --no-index --no-deps --no-build-isolation -e .
+	@PYTHONWARNINGS=ignore $(PIP) --no-index --no-deps --no-build-isolation -e .
 	@echo '$(CURDIR)' > $@
 
 help: ## This list

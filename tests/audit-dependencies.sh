@@ -16,7 +16,7 @@ fi
 if [ ! -s "$folder/report" ]; then
     reason=$(grep -v '^[[:space:]]*$' "$folder/log" | tail -n 1)
     if grep -Eiq 'could not connect|connectionerror|timed? ?out|serviceerror|httperror|network' "$folder/log"; then
-        echo "vulnerabilities: not asked, the database is out of reach: $reason"
+        echo "vulnerabilities: not asked, the database is out of reach: ${reason:0:100}"
         exit 0
     fi
     echo "vulnerabilities: pip-audit failed: $reason"

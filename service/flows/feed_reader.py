@@ -29,6 +29,13 @@ class Tail:
     entries: tuple[Entry, ...]
     head: Head
 
+    def digest(self, number: int) -> str | None:
+        """The digest of an entry, from the one that the tail goes on from to its last; else None."""
+        if number == self.head.number:
+            return encode_base64url(self.head.digest)
+        index = number - (self.head.number - len(self.entries))
+        return self.entries[index].prev if 0 <= index < len(self.entries) else None
+
 
 def prove_heartbeat(jws: str, keyring: Keyring, issuer: str) -> Heartbeat | None:
     """The heartbeat, if this issuer signed it."""

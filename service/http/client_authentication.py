@@ -37,8 +37,8 @@ def read_credentials(scope: Scope, form: Form) -> Credentials:
         if client_id not in (None, credentials.client_id):
             raise InvalidRequest("client_id is not the client of the Authorization header")
         return credentials
-    if form.is_empty and not headers:
-        # RFC 6749 §2.3.1: what stands in the URL is not read.
+    if form.is_empty and scope["query_string"]:
+        # RFC 6749 §2.3.1: parameters MUST NOT stand in the URL (TOK-2).
         raise InvalidRequest("send the parameters in the body")
     if client_id is None:
         raise InvalidClient(_REFUSED, reason="no client credentials")

@@ -171,6 +171,7 @@ class _Protocol(HttpToolsProtocol):
         return b"\r\n".join([line, *kept, b"", b""])
 
     def on_message_begin(self) -> None:
+        # Uvicorn reads on while requests wait; without an end they would fill the memory.
         if len(self.pipeline) >= self.limits.pipelined:
             raise _Refusal(400, "too many requests wait on this connection")
         super().on_message_begin()
@@ -276,8 +277,7 @@ class _Protocol(HttpToolsProtocol):
             stuck, limits = self.flow.write_paused, self.limits
             patience = limits.body_seconds if stuck else limits.idle_seconds
             self.deadline = self.loop.time() + patience
-        if not self.pipeline:  # Uvicorn reads on regardless: the queue would grow without bound.
-            self.flow.resume_reading()
+        self.flow.resume_reading()
 
     def pause_writing(self) -> None:
         super().pause_writing()

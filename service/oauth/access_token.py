@@ -73,7 +73,8 @@ def read_access_token(claims: dict[str, Any], issuer: str) -> AccessToken | None
     scope, jti, epoch = claims.get("scope"), claims.get("jti"), claims.get("cep")
     if not (_is_text(audience) and _is_text(subject) and _is_text(scope)):
         return None
-    if not (isinstance(client_id, str) and is_client_id(client_id)):
+    # CC-2: every token of this release is a client's own, so its subject is the client.
+    if not (isinstance(client_id, str) and is_client_id(client_id)) or subject != client_id:
         return None
     if not (isinstance(jti, str) and _UUID.fullmatch(jti)) or not _is_count(epoch):
         return None

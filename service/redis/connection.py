@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 _T = TypeVar("_T")
 
@@ -27,6 +27,7 @@ class RedisConnection:
             # A blocking read is bounded by `call`, which knows how long it may take.
             socket_timeout=None,
             decode_responses=True,
+            encoding_errors="surrogateescape",  # what is no UTF-8 comes back as the same bytes
             protocol=2,
             retry=Retry(NoBackoff(), 0),
         )
@@ -49,6 +50,8 @@ class RedisConnection:
         try:
             async with asyncio.timeout(self._seconds + blocks):
                 answer = await command(self._client)
+        except ResponseError as error:  # it answered: nobody waited, and nobody needs to be spared
+            raise RedisUnavailable(f"Redis refuses: {error}") from error
         except (RedisError, OSError, TimeoutError) as error:
             self._closed_until = time.monotonic() + self._pause
             self.away = True

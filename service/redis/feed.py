@@ -12,8 +12,15 @@ from service.redis.connection import RedisConnection, script
 
 _ENTRIES_PER_CALL = 16
 
-# The stream's last number (floor - 1 when it has none) and length, in both scripts.
+# The stream's last number (floor - 1 when it has none) and length, in both scripts. Whatever a
+# stranger put there, under whatever type, must not stop anybody.
 _MEASURE = """
+    local function clean(stream)
+        local kind = redis.call('TYPE', stream).ok
+        if kind ~= 'stream' and kind ~= 'none' then
+            redis.call('DEL', stream)
+        end
+    end
     local function measure(stream, floor)
         local last, length = floor - 1, 0
         if redis.call('EXISTS', stream) == 1 then
@@ -30,16 +37,27 @@ _MEASURE = """
     end
 """
 
+# The heartbeat that stands there: empty if there is none, '-' if it is of another type.
+_CURRENT = """
+    local function current(heartbeat)
+        local value = redis.pcall('GET', heartbeat)
+        return type(value) == 'table' and '-' or value or ''
+    end
+"""
+_HEARTBEAT = script(_CURRENT + "return current(KEYS[1])")
+
 # KEYS: stream, look-up keys. ARGV: floor, number of entries, (number, jws) of each in order,
 # (value, expiry in ms or 0) of each look-up key. Look-up values only rise.
 _APPEND = script(
     _MEASURE
     + """
     local stream, floor, count = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
+    clean(stream)
     for i = 2, #KEYS do
         local value, expiry = tonumber(ARGV[2 * count + 2 * i - 1]), ARGV[2 * count + 2 * i]
-        local known = tonumber(redis.call('GET', KEYS[i]) or '-1') or -1
-        if known < value then
+        local known = redis.pcall('GET', KEYS[i])
+        known = type(known) == 'string' and tonumber(known) or -1
+        if not (known >= value) then
             if expiry == '0' then
                 redis.call('SET', KEYS[i], value)
             else
@@ -63,11 +81,13 @@ _APPEND = script(
 # Only over a stream that has all from floor to head; so after a flush it returns last.
 _BEAT = script(
     _MEASURE
+    + _CURRENT
     + """
-    if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
+    if current(KEYS[1]) ~= ARGV[1] then
         return {'overtaken', 0, 0}
     end
     local head, floor = tonumber(ARGV[3]), tonumber(ARGV[4])
+    clean(KEYS[2])
     redis.call('XTRIM', KEYS[2], 'MINID', '=', floor .. '-0')
     local last, length = measure(KEYS[2], floor)
     if last ~= head or length ~= head - floor + 1 then
@@ -110,7 +130,7 @@ class RedisFeed:
         An answer below the last entry's number says what is missing.
         """
         last = 0
-        for start in range(0, len(entries), _ENTRIES_PER_CALL):
+        for start in range(0, len(entries) or 1, _ENTRIES_PER_CALL):  # at least once, to look
             batch = entries[start : start + _ENTRIES_PER_CALL]
             facts = [fact for entry in batch for fact in entry.facts]
             keys = [self._stream(epoch), *(self._lookup(fact) for fact in facts)]
@@ -123,9 +143,8 @@ class RedisFeed:
         return last
 
     async def heartbeat(self) -> str:
-        """The heartbeat that stands there, unproven; empty if there is none."""
-        answer: Any = await self._redis.call(lambda r: r.get(f"{self._root}:heartbeat"))
-        return answer or ""
+        """What stands in the heartbeat's place, unproven; empty if nothing does."""
+        return await self._redis.call(lambda r: _HEARTBEAT(r, [f"{self._root}:heartbeat"], []))
 
     async def beat(self, epoch: str, *, head: int, floor: int, old: str, new: str) -> Beat:
         """Replace the heartbeat if it still is `old` and the stream is whole; trim the stream."""

@@ -1,7 +1,7 @@
 """The parts of a pod without its background work: a test decides what happens when."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ from service.oauth.feed import Entry, Head, Heartbeat, genesis
 from service.redis.connection import RedisConnection
 from service.redis.feed import RedisFeed
 from service.settings import Settings
-from service.sql.connection import Database
+from service.sql.connection import Connection, Database
 from service.telemetry import Metrics
 
 
@@ -64,10 +64,13 @@ class Parts:
         assert tail.head == head
         return tail.entries
 
-    async def revoke(self, count: int = 1) -> list[str]:
-        """Commit facts about new tokens, without a number; their ids."""
+    async def revoke(self, count: int = 1, *, over: Connection | None = None) -> list[str]:
+        """Write facts about new tokens, without a number, and commit them; their ids.
+
+        `over` a connection of the caller's they are written and not committed.
+        """
         ids = [str(uuid4()) for _ in range(count)]
-        async with self.database.connection() as connection:
+        async with nullcontext(over) if over else self.database.connection() as connection:
             await connection.execute(
                 """
                 INSERT INTO revocations (kind, subject, expires_at, reason, actor)

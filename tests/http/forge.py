@@ -39,9 +39,7 @@ class Forge:
 
     def header(self, **changes: str | None) -> bytes:
         """The JOSE header of an honest token, changed."""
-        return members(
-            {"alg": self.signer.alg, "kid": self.signer.kid, "typ": "at+jwt"}, changes
-        )
+        return members({"alg": self.signer.alg, "kid": self.signer.kid, "typ": "at+jwt"}, changes)
 
     def claims(self, **changes: str | None) -> bytes:
         """The claims of an honest token, changed."""

@@ -1,4 +1,4 @@
-"""grant_type=client_credentials over HTTP: who may have it, with which scope, for which audience."""
+"""grant_type=client_credentials: who may have it, with which scope, for which audience."""
 
 import httpx
 import pytest
@@ -112,7 +112,7 @@ async def test_the_password_grant_is_unknown_to_every_client(
     monkeypatch: pytest.MonkeyPatch,
     members: dict[str, object],
 ) -> None:
-    """ROPC-1: RFC 9700 §2.4; no statement is run, so no user is looked up and no failure counted."""
+    """ROPC-1: RFC 9700 §2.4; no statement is run, so no user is looked up."""
     client = await make_client(**members)
     named = {"client_id": client.id, "grant_type": "password"}
     form = {**named, "username": "ada", "password": "correct horse"}

@@ -1,5 +1,6 @@
 """POST /introspect over time: revoked, expired, a client's epochs, clocks that differ, outages."""
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import pytest
 
 from service.app import App, create_app, open_database
 from service.flows.client_cache import ClientCache
+from service.flows.live_tokens import LiveTokens
 from service.flows.manage_clients import reenable_client, revoke_client
 from service.settings import Secret, Settings
 from tests.conftest import AUDIENCE, MakeClient, MakeSettings, RegisteredClient, http_to
@@ -37,7 +39,7 @@ async def test_revoked_token_is_inactive_at_once_and_alone(
 
 @pytest.mark.parametrize("enabled", [True, False], ids=["revoked", "disabled"])
 async def test_tokens_of_a_revoked_or_disabled_client_are_inactive(
-    http: httpx.AsyncClient, app: App, make_client, resource_server, enabled: bool
+    http: httpx.AsyncClient, app: App, make_client, resource_server, enabled
 ) -> None:
     """INT-2, DIST-4: by the epoch; other clients' tokens stay good."""
     client, other = await make_client(), await make_client()
@@ -63,7 +65,7 @@ async def test_token_that_carries_the_new_epoch_is_inactive_while_its_client_is_
 
 @pytest.mark.parametrize("enabled", [True, False], ids=["revoked", "disabled and enabled"])
 async def test_revocation_parts_two_tokens_of_the_same_second(
-    http: httpx.AsyncClient, app: App, make_client, resource_server, enabled: bool
+    http: httpx.AsyncClient, app: App, make_client, resource_server, enabled
 ) -> None:
     """DIST-9, ATK-103: the token before is void for good, the one after is good at once."""
     client = await make_client()
@@ -74,9 +76,7 @@ async def test_revocation_parts_two_tokens_of_the_same_second(
         await reenable_client(app.services.database, client.id)
     app.services.clients.drop(client.id)  # what the feed does within a second
     after = await issue(http, client)
-    seconds = {
-        jwt.decode(t, options={"verify_signature": False})["iat"] for t in (before, after)
-    }
+    seconds = {jwt.decode(t, options={"verify_signature": False})["iat"] for t in (before, after)}
     assert len(seconds) == 1
     assert not await is_active(http, resource_server, before)
     assert await is_active(http, resource_server, after)
@@ -180,6 +180,25 @@ async def test_inactive_answers_have_identical_bytes(
     assert all(each == headers[0] for each in headers)
 
 
+async def test_questions_that_come_together_get_their_own_answers(
+    http: httpx.AsyncClient, make_client: MakeClient, resource_server: RegisteredClient
+) -> None:
+    """INT-2: the pod asks PostgreSQL about many tokens in one statement."""
+    client = await make_client()
+    tokens = [await issue(http, client) for _ in range(24)]
+    for token in tokens[::3]:
+        await http.post("/revoke", data={"token": token}, auth=client.auth)
+    answers = await asyncio.gather(
+        *(introspect(http, resource_server, token) for token in [*tokens, "garbage"])
+    )
+    expected = [None if i % 3 == 0 else _jti(token) for i, token in enumerate(tokens)]
+    assert [answer.json().get("jti") for answer in answers] == [*expected, None]
+
+
+def _jti(token: str) -> str:
+    return jwt.decode(token, options={"verify_signature": False})["jti"]
+
+
 async def test_lost_postgresql_is_503_and_never_active(
     http: httpx.AsyncClient, app: App, settings: Settings, make_client: MakeClient
 ) -> None:
@@ -208,7 +227,7 @@ async def _ask_over(
 ) -> httpx.Response:
     """Ask a pod that knows clients and keys as the shared one does, over another database."""
     database = open_database(settings)
-    services = replace(app.services, database=database)
+    services = replace(app.services, database=database, live_tokens=LiveTokens(database))
     async with http_to(replace(app, asgi=create_app(services), services=services)) as http:
         answer = await introspect(http, client, token)
     await database.close()

@@ -38,12 +38,17 @@ LAST = b"Connection: close\r\n\r\n"
 
 
 async def app(scope, receive, send):
-    """Answer with what arrived; /early answers before the body, /sleep/x after x seconds."""
+    """Answer with what arrived; /early before the body, /sleep/x after x seconds.
+
+    /late looks at the body after half a second only.
+    """
     if scope["type"] == "lifespan":
         for step in ("startup", "shutdown"):
             await receive()
             await send({"type": f"lifespan.{step}.complete"})
         return
+    if scope["path"] == "/late":
+        await asyncio.sleep(0.5)
     length, more = 0, scope["path"] != "/early"
     while more:
         message = await receive()
@@ -374,6 +379,10 @@ def test_slow_body_is_refused_but_a_slow_application_is_not():
             client.sendall(POST + b"Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n")
             assert client.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
             assert_refused(dribble(client, b"a"), 408)
+        late = POST.replace(b"/ ", b"/late ") + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n"
+        with connect(port) as client:
+            client.sendall(late)
+            assert_refused(read_answers(client), 408)
         with connect(port) as client:  # answered already: a second answer would be a lie
             client.sendall(POST.replace(b"/ ", b"/early ") + b"Content-Length: 1000\r\n\r\n")
             assert [status for status, _ in read_answers(client)] == [200]
@@ -393,7 +402,7 @@ def test_client_that_reads_nothing_is_dropped():
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.sendall(GET.replace(b"/ ", b"/large ") + b"\r\n")
         with pytest.raises(ConnectionError):
-            repeat_for_seconds(5, client.sendall, b"\r\n")
+            repeat_for_seconds(2, client.sendall, b"\r\n")
 
 
 def test_connections_over_the_limit_get_503():

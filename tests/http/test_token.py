@@ -35,8 +35,10 @@ async def test_any_method_but_post_is_405(http: httpx.AsyncClient, path: str, me
     """TOK-1: RFC 6749 §3.2; ATK-41: a header or a parameter overrides no method."""
     override = {"x-http-method-override": "POST", "x-method-override": "POST"}
     answer = await http.request(method, f"{path}?_method=POST", headers=override)
-    assert_refused(answer, "invalid_request", 405)
+    assert answer.status_code == 405
     assert answer.headers.get_list("allow") == ["POST"]
+    if method != "HEAD":
+        assert_refused(answer, "invalid_request", 405)
 
 
 async def test_a_post_stays_one_whatever_overrides_it(
@@ -81,7 +83,7 @@ ORDER = {
 
 
 @pytest.mark.parametrize(("body", "auth", "error"), ORDER.values(), ids=ORDER)
-async def test_checks_come_in_one_order(  # TOK-7
+async def test_checks_come_in_one_order(
     http: httpx.AsyncClient, make_client: MakeClient, body: str, auth: tuple | None, error: str
 ) -> None:
     """TOK-7: RFC 6749 §5.2."""
@@ -169,15 +171,18 @@ async def test_plain_http_from_outside_is_refused_and_never_redirected(
         assert_refused(await http.post("/token", data=GRANT, auth=client.auth), "invalid_request")
 
 
+FULL = 64 * 1024 - len("grant_type=client_credentials&")
+LONG = "&".join(["p=" + "a" * 8000] * 8) + "&q="
+
 SIZES = {
     "100 parameters": ("&".join(f"p{n}=1" for n in range(99)), 200),
     "101 parameters": ("&".join(f"p{n}=1" for n in range(100)), 400),
     "a value of 8 KiB": ("p=" + "a" * 8192, 200),
     "a value over 8 KiB": ("p=" + "a" * 8193, 400),
     "8 KiB as escapes": ("p=" + "%61" * 8192, 200),
-    "over 8 KiB as UTF-8": ("p=" + "%C3%A9" * 4097, 400),
-    "a body of 64 KiB": ("&".join(["p=" + "a" * 8000] * 8).ljust(65505, "b"), 200),
-    "a body over 64 KiB": ("&".join(["p=" + "a" * 8000] * 8).ljust(65506, "b"), 413),
+    "4097 characters, over 8 KiB": ("p=" + "%C3%A9" * 4097, 400),
+    "a body of 64 KiB": (LONG.ljust(FULL, "b"), 200),
+    "a body over 64 KiB": (LONG.ljust(FULL + 1, "b"), 413),
     "100 000 parameters": ("a&" * 100_000, 413),
 }
 

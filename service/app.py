@@ -13,7 +13,7 @@ from service.flows.client_cache import ClientCache
 from service.flows.follow_feed import follow_feed
 from service.flows.keep_feed import FeedKeeper
 from service.flows.live_tokens import LiveTokens
-from service.flows.load_keys import load_keys
+from service.flows.load_keys import renew_keys
 from service.flows.purge import purge
 from service.flows.start import describe_pod, prepare, report_pod, wait_for_schema
 from service.http.edge import Edge
@@ -158,7 +158,7 @@ async def _run(opened: _Opened) -> None:
         tasks.create_task(
             follow_feed(opened.feed, services.keeper, services.clients, keyring, services.issuer)
         )
-        tasks.create_task(_every(_KEYS_EVERY, lambda: load_keys(database, keyring)))
+        tasks.create_task(_every(_KEYS_EVERY, lambda: renew_keys(database, keyring, services.issuer)))
         tasks.create_task(_every(_REPORT_EVERY, lambda: report_pod(database, opened.pod)))
         tasks.create_task(
             _every(_PURGE_EVERY, lambda: purge(database, audit_retention=settings.audit_retention))

@@ -45,16 +45,16 @@ with urllib.request.urlopen(f"{issuer}/.well-known/watchword-feed-keys.json", ti
     keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(json.load(page)).keys}
 client = redis.Redis.from_url(url, decode_responses=True, encoding_errors="replace")
 
-text, before, epoch, rows = "", None, "", []
-while text != before:  # until heartbeat and stream are of one moment
-    both = client.pipeline(transaction=True).get(f"{{{prefix}}}:feed:heartbeat")
-    before, (text, rows) = text, both.xrange(f"{{{prefix}}}:feed:{epoch}:entries").execute()
+text, before, rows = client.get(f"{{{prefix}}}:feed:heartbeat"), None, []
+while text != before:  # until the heartbeat is the same before and after
     require(text, "there is no heartbeat")
-    epoch = prove(text, HEARTBEAT)["epoch"]
+    rows = client.xrange(f"{{{prefix}}}:feed:{prove(text, HEARTBEAT)['epoch']}:entries")
+    before, text = text, client.get(f"{{{prefix}}}:feed:heartbeat")
 for kid in prove(text, HEARTBEAT)["killed_kids"]:
     keys.pop(kid, None)
 beat = prove(text, HEARTBEAT)  # once more, without the killed keys
-head, floor, age = beat["head"], beat["floor"], time.time() - beat["time"] / 1000
+epoch, head, floor = beat["epoch"], beat["head"], beat["floor"]
+age = time.time() - beat["time"] / 1000
 require(abs(age) <= MAX_STALENESS, f"stale: the heartbeat is of {age:.0f} seconds ago")
 
 number, facts = floor - 1, []

@@ -21,7 +21,10 @@ _FRESH_MS_WITHOUT_DATABASE = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """The feed's state as this pod read it, `age_ms` ago by its own monotonic clock."""
+    """The feed's state as this pod read it, `age_ms` ago by its own monotonic clock.
+
+    `database_away`: it tried again since, and could not.
+    """
 
     state: FeedState
     floor: int
@@ -47,8 +50,9 @@ async def beat_feed(
 ) -> tuple[Heartbeat, Beat | None]:
     """The newest heartbeat in Redis, ours or another pod's, and how ours went (None: not due).
 
-    Epoch, then number, then time only rise: an older heartbeat of ours is never written, and what
-    is no heartbeat of this issuer is replaced. Raises RedisUnavailable.
+    Epoch, then number, then time only rise: an older heartbeat of ours is never written. What is no
+    heartbeat of this issuer is replaced, by a pod that has just read the database. Raises
+    RedisUnavailable.
     """
     old = await feed.heartbeat()
     ours, theirs = reading.heartbeat(), prove_heartbeat(old, keyring, issuer)
@@ -58,6 +62,9 @@ async def beat_feed(
         or (theirs.order[:2] == ours.order[:2] and ours.time - theirs.time < fresh)
     ):
         return theirs, None
+    if old and theirs is None and reading.database_away:
+        # Signed, perhaps, by a key that this pod has not heard of.
+        return ours, Beat("overtaken", 0, 0)
     new = sign(keyring.key_set(FEED).signer, HEARTBEAT_TYP, heartbeat_claims(issuer, ours))
     return ours, await feed.beat(ours.epoch, head=ours.head, floor=ours.floor, old=old, new=new)
 

@@ -1,87 +1,125 @@
 """Beginning a new life of the database: first take back what the feed still has.
 
-A crash, fail-over or restore empties `database_life`. One pod, under the lock of the feed's row,
-reads the stream from the database's newest number on and restores every fact that was lost, with
-what it stands for; then a new incarnation begins, in a new epoch where numbers were lost.
+A crash, fail-over or restore empties `database_life`. One pod reads the stream from the database's
+newest number on and, under the lock of the feed's row, restores every fact that was lost, with what
+it stands for; then a new incarnation begins, in a new epoch unless it was a mere crash.
 """
 
 import secrets
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from service.flows.feed_reader import Tail, prove_heartbeat, read_tail
+from service.flows.find_loss import Loss, Standing, find_loss
+from service.flows.restore_facts import restore_entries, restore_kids
 from service.keys.keyring import Keyring
-from service.oauth.feed import Head, from_seconds, genesis, milliseconds
-from service.oauth.revocation import Fact
+from service.oauth.feed import Head, genesis, milliseconds
 from service.oauth.uuid7 import RANDOM_BYTES, next_epoch, uuid7
-from service.redis.connection import RedisUnavailable
 from service.redis.feed import RedisFeed
 from service.sql.audit_events import insert_audit_event
-from service.sql.clients import restore_epoch
-from service.sql.connection import Connection, Database
-from service.sql.database_life import find_life, read_ground, read_history, replace_life
+from service.sql.connection import Connection, Database, DatabaseUnavailable
+from service.sql.database_life import Ground, find_life, read_ground, read_history, replace_life
 from service.sql.feed import lock_head, replace_epoch
-from service.sql.revocations import restore_revocation, unnumber_living_facts
-from service.sql.sessions import restore_claims_version, restore_end
-from service.sql.signing_keys import read_clock, restore_death
+from service.sql.revocations import (
+    find_newest_numbered,
+    list_killed_kids,
+    unnumber_living_facts,
+)
+from service.sql.signing_keys import read_clock
+from service.telemetry import log
+
+_FACTS_AT_ONCE = 10_000
 
 
 class LossUnknown(Exception):
     """The database lost writes, and the feed can't say which; an operator has to decide."""
 
 
-async def begin_life(database: Database, feed: RedisFeed, keyring: Keyring, issuer: str) -> UUID:
+@dataclass(frozen=True, slots=True)
+class _Footing:
+    """What a life would begin on, and the living one if there is one."""
+
+    life: UUID | None
+    standing: Standing
+    ground: Ground
+    history: Ground | None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the database has never lived."""
+        return self.history is None
+
+    @property
+    def may_have_lost(self) -> bool:
+        """Whether it was more than a crash, after which every synchronous commit is there."""
+        return self.history not in (None, self.ground)
+
+
+async def begin_life(
+    database: Database, feed: RedisFeed, keyring: Keyring, issuer: str, *, known: Head | None = None
+) -> UUID:
     """The database's incarnation: the living one, or a new one that this pod began.
 
-    Raises LossUnknown, DatabaseUnavailable.
+    `known` is a head that this pod once read: numbers up to it were given. Raises LossUnknown,
+    DatabaseUnavailable.
     """
     async with database.transaction() as connection:
-        head = await lock_head(connection)
-        life = await find_life(connection)
-        if life is not None:
-            return life
-        ground, history = await read_ground(connection), await read_history(connection)
-        lost = await _read_lost(feed, head, keyring, issuer) if history else Tail((), head)
-        # After a mere crash every synchronous commit is there, whatever Redis says.
-        if lost is None and ground != history:
-            raise LossUnknown
-        life = await _begin(connection, lost or Tail((), head), head)
-        await replace_life(connection, life, ground)
-        await insert_audit_event(
-            connection,
-            "database_life_began",
-            life=str(life),
-            taken_back=len(lost.entries if lost else ()),
-        )
+        footing = await _read_footing(connection)
+    if footing.life is not None:
+        return footing.life
+    # No transaction is open, and no lock held, while Redis is asked.
+    loss = Loss(())
+    if not footing.is_new:
+        loss = await find_loss(feed, keyring, issuer, footing.standing, known)
+    async with database.transaction() as connection:
+        again = await _read_footing(connection)
+        if again.life is not None:
+            return again.life
+        if again != footing:
+            raise DatabaseUnavailable("the primary changed")
+        await _restore_kids(connection, loss)
+        unknown = loss.entries is None and (loss.proven or footing.may_have_lost)
+        life = None if unknown else await _begin(connection, footing, loss)
+    # After the commit: raised inside the block, it would roll the killed keys back.
+    if life is None:
+        raise LossUnknown
     return life
 
 
-async def _read_lost(feed: RedisFeed, head: Head, keyring: Keyring, issuer: str) -> Tail | None:
-    """What the stream has and the database lost; None if the stream can't tell.
-
-    It can when it goes on from the database's head to the heartbeat's without a gap.
-    """
-    try:
-        heartbeat = prove_heartbeat(await feed.heartbeat(), keyring, issuer)
-        if heartbeat is None or heartbeat.epoch > head.epoch:
-            return None
-        tail = await read_tail(feed, head, keyring, issuer)
-    except RedisUnavailable:
-        return None
-    if tail is None or (heartbeat.epoch == head.epoch and tail.head.number < heartbeat.head):
-        return None
-    return tail
+async def _read_footing(connection: Connection) -> _Footing:
+    head = await lock_head(connection)
+    return _Footing(
+        life=await find_life(connection),
+        standing=Standing(head, await find_newest_numbered(connection)),
+        ground=await read_ground(connection),
+        history=await read_history(connection),
+    )
 
 
-async def _begin(connection: Connection, lost: Tail, head: Head) -> UUID:
-    """Restore what was lost; a new epoch where numbers were. The new incarnation's id."""
-    for entry in lost.entries:
-        for fact in entry.facts:
-            await restore_fact(connection, fact)
+async def _restore_kids(connection: Connection, loss: Loss) -> None:
+    """Whatever else was lost: a key that a heartbeat lists as killed stays dead."""
+    known = await list_killed_kids(connection)
+    lost = [kid for kid in loss.killed_kids if kid not in known]
+    if lost:
+        await restore_kids(connection, lost)
+
+
+async def _begin(connection: Connection, footing: _Footing, loss: Loss) -> UUID:
+    """Restore what was lost, and begin; the new incarnation's id."""
+    entries, head = loss.entries or (), footing.standing.head
+    clients = await restore_entries(connection, entries, loss.database_read_at)
     now = await read_clock(connection)
-    if lost.entries:
+    # Where the primary changed, a pod may yet copy what the old one numbered last: the numbers that
+    # follow have to be another epoch's, or the stream would fork.
+    if entries or footing.may_have_lost:
         await begin_epoch(connection, head.epoch, now)
-    return uuid7(milliseconds(now), secrets.token_bytes(RANDOM_BYTES))
+    life = uuid7(milliseconds(now), secrets.token_bytes(RANDOM_BYTES))
+    await replace_life(connection, life, footing.ground)
+    # `enabled` is no fact. Who disabled one of these clients in the lost seconds has to look.
+    event = {"life": str(life), "taken_back": len(entries), "clients": clients}
+    await insert_audit_event(connection, "database_life_began", **event)
+    log.warning("database_life_began", **event)
+    return life
 
 
 async def begin_epoch(connection: Connection, previous: str, now: datetime) -> Head:
@@ -89,25 +127,7 @@ async def begin_epoch(connection: Connection, previous: str, now: datetime) -> H
     epoch = next_epoch(UUID(previous), milliseconds(now), secrets.token_bytes(RANDOM_BYTES))
     head = genesis(str(epoch))
     await replace_epoch(connection, head)
-    await unnumber_living_facts(connection)
+    last: int | None = 0
+    while last is not None:
+        last = await unnumber_living_facts(connection, last, _FACTS_AT_ONCE)
     return head
-
-
-async def restore_fact(connection: Connection, fact: dict[str, object]) -> None:
-    """Take a fact back, with what it stands for."""
-    kind, subject = str(fact["kind"]), str(fact["subject"])
-    version, exp = int(str(fact["version"])), fact["exp"]
-    expires_at = from_seconds(exp) if isinstance(exp, int) else None
-    if expires_at is None or expires_at > datetime.now(UTC):
-        await restore_revocation(connection, Fact(kind, subject, version, expires_at))
-    match kind:
-        case "client":
-            await restore_epoch(connection, subject, version)
-        case "kid":
-            await restore_death(connection, subject)
-        case "sid":
-            await restore_end(connection, UUID(subject))
-        case "stale":
-            await restore_claims_version(connection, UUID(subject), version)
-        case _:  # `jti`: access tokens are not stored
-            pass

@@ -6,6 +6,7 @@ import time
 from service.flows.beat_feed import Reading, beat_feed, mend_feed
 from service.flows.begin_life import LossUnknown, begin_life
 from service.flows.copy_feed import copy_entries
+from service.flows.load_keys import renew_keys
 from service.flows.publish_revocations import publish_revocations
 from service.keys.keyring import Keyring
 from service.oauth.feed import Head, Heartbeat
@@ -33,6 +34,8 @@ class FeedKeeper:
         self._due = asyncio.Event()
         self._state: FeedState | None = None
         self._read_at = 0.0
+        self._fresh = False
+        self._keys_of: tuple[str, tuple[str, ...]] | None = None
         self._beyond: int | None = None
         self.redis_away = False
         self.loss_unknown = False
@@ -98,7 +101,7 @@ class FeedKeeper:
         await self._read()
         if self._state is None or self.loss_unknown:
             return
-        if not self._database.away and self._state.has_unnumbered:
+        if self._fresh and self._state.has_unnumbered:
             await self.publish()
             await self._read()
         try:
@@ -112,14 +115,19 @@ class FeedKeeper:
             return
         else:
             self._note_redis(away=False)
-            self._note_heartbeat(heartbeat)
+            if beat is None or beat.outcome == "beaten":
+                self._note_heartbeat(heartbeat)
 
     async def _read(self) -> None:
         """Take the newest state; begin a life first where one has to begin."""
+        self._fresh = False
         try:
             state = await self._read_state()
-            if state is not None and state.life is None and await self._begin_life(state):
+            left = self._state.head.epoch if self._state else state and state.head.epoch
+            if state is not None and state.life is None and await self._begin_life():
                 state = await self._read_state()
+            if state is not None:
+                await self._renew_keys(state)
         except DatabaseUnavailable as error:
             self._metrics.away.labels("postgresql").set(1)
             log.debug("postgresql_away", error=str(error))
@@ -127,7 +135,10 @@ class FeedKeeper:
         self._metrics.away.labels("postgresql").set(0)
         if state is not None and state.life is not None:
             self._state, self._read_at = state, time.monotonic()
+            self._fresh, self.loss_unknown = True, False
             self._metrics.feed_head.set(state.head.number)
+            if left is not None and left != state.head.epoch:
+                await self._let_go(left)
 
     async def _read_state(self) -> FeedState | None:
         async with self._database.probe() as connection:
@@ -136,10 +147,12 @@ class FeedKeeper:
                 await raise_floor(connection, state.head.epoch, state.next_floor)
         return state
 
-    async def _begin_life(self, state: FeedState) -> bool:
+    async def _begin_life(self) -> bool:
         """Whether the database has a life, begun by this pod or by another."""
         try:
-            life = await begin_life(self._database, self._feed, self._keyring, self._issuer)
+            await begin_life(
+                self._database, self._feed, self._keyring, self._issuer, known=self.head()
+            )
         except LossUnknown:
             if not self.loss_unknown:
                 log.error(
@@ -149,28 +162,30 @@ class FeedKeeper:
                 )
             self.loss_unknown = True
             return False
-        self.loss_unknown = False
-        log.warning("database_life_began", life=str(life))
-        await self._let_old_stream_go(state.head.epoch)
         return True
 
-    async def _let_old_stream_go(self, epoch: str) -> None:
+    async def _renew_keys(self, state: FeedState) -> None:
+        """Where a key was killed or an epoch begins, nothing is signed before the keys are renewed."""
+        keys_of = (state.head.epoch, state.killed_kids)
+        if keys_of != self._keys_of:
+            await renew_keys(self._database, self._keyring, self._issuer)
+            self._keys_of = keys_of
+
+    async def _let_go(self, epoch: str) -> None:
         """Let the stream of an epoch that was left expire with its last fact."""
-        async with self._database.connection() as connection:
-            state = await read_state(connection)
-        if state is not None and state.head.epoch != epoch:
-            try:
-                await self._feed.expire(epoch, int(CLIENT_FACT_TTL.total_seconds()))
-            except RedisUnavailable:
-                self._note_redis(away=True)
+        try:
+            await self._feed.expire(epoch, int(CLIENT_FACT_TTL.total_seconds()))
+        except RedisUnavailable:
+            self._note_redis(away=True)
 
     async def _judge(self, beat: Beat | None) -> None:
-        """Mend a stream that is not whole.
+        """Mend a stream that is not whole; only from a reading of this moment: the database may be
+        another one by now, and the stream all that is left of what it lost.
 
         One that is ahead of the state was perhaps only copied after it was read; it is beyond the
         head for sure when a later reading still has not reached it.
         """
-        if beat is None or beat.outcome != "incomplete" or self._database.away:
+        if beat is None or beat.outcome != "incomplete" or not self._fresh:
             self._beyond = None
             return
         reading = self._reading()
@@ -192,7 +207,7 @@ class FeedKeeper:
             state=self._state,
             floor=self._state.next_floor,
             age_ms=int((time.monotonic() - self._read_at) * 1000),
-            database_away=self._database.away,
+            database_away=not self._fresh,
         )
 
     def _note_redis(self, *, away: bool) -> None:

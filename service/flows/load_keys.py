@@ -63,6 +63,15 @@ def _generate(
     ]
 
 
+async def renew_keys(database: Database, keyring: Keyring, issuer: str) -> None:
+    """Make what the database lacks where keys were killed, and take over what it has.
+
+    Raises DatabaseUnavailable and KeyringError.
+    """
+    await create_first_keys(database, keyring.master_keys, issuer)
+    await load_keys(database, keyring)
+
+
 async def load_keys(database: Database, keyring: Keyring) -> None:
     """Take over the database's keys. Raises DatabaseUnavailable and KeyringError."""
     asked = time.monotonic()

@@ -6,13 +6,14 @@ from datetime import datetime
 from service.keys.keyring import Keyring
 from service.keys.sign import sign
 from service.oauth.feed import ENTRY_TYP, FACTS_PER_ENTRY, entry_claims, next_head
-from service.oauth.revocation import Fact
+from service.oauth.revocation import FACT_TTL, Fact
 from service.oauth.signing_key import FEED
 from service.redis.feed import SignedEntry
 from service.sql.connection import Database
 from service.sql.database_life import find_life
 from service.sql.feed import insert_entry, lock_head, update_head
 from service.sql.revocations import list_unnumbered, number_revocations
+from service.sql.signing_keys import is_key_dead
 
 _ENTRIES_AT_ONCE = 16
 
@@ -23,21 +24,22 @@ async def publish_revocations(
     """Number and sign all facts that were committed so far, up to 4,096 of them.
 
     The feed's one row is locked meanwhile, so numbers have no gaps and none is given twice. While
-    the database begins a new life nothing is numbered. The epoch, and the entries, committed;
-    copying them to Redis is the caller's. Raises DatabaseUnavailable.
+    the database begins a new life nothing is numbered, nor by a pod that has not heard yet that its
+    key was killed. The epoch, and the entries, committed; copying them to Redis is the caller's.
+    Raises DatabaseUnavailable.
     """
     entries: list[SignedEntry] = []
     async with database.transaction() as connection:
         head = await lock_head(connection)
-        if await find_life(connection) is None:
+        signer = keyring.key_set(FEED).signer
+        if await find_life(connection) is None or await is_key_dead(connection, signer.kid):
             return head.epoch, []
         due = await list_unnumbered(connection, FACTS_PER_ENTRY * _ENTRIES_AT_ONCE)
         numbers: list[int] = []
-        signer = keyring.key_set(FEED).signer
         for facts in _pages([fact for _, fact in due]):
             jws = sign(signer, ENTRY_TYP, entry_claims(issuer, head, facts))
             head = next_head(head, jws)
-            await insert_entry(connection, head, jws, _last_expiry(facts))
+            await insert_entry(connection, head, jws, _last_expiry(facts), FACT_TTL)
             entries.append(SignedEntry(head.number, jws, tuple(facts)))
             numbers += [head.number] * len(facts)
         if entries:
@@ -53,5 +55,5 @@ def _pages(facts: list[Fact]) -> list[list[Fact]]:
 
 
 def _last_expiry(facts: Sequence[Fact]) -> datetime | None:
-    """Until when the entry matters; a killed key is in every heartbeat and needs no entry."""
+    """Until when the entry matters to a follower, who finds killed keys in every heartbeat."""
     return max((fact.expires_at for fact in facts if fact.expires_at is not None), default=None)

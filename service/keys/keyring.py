@@ -34,7 +34,7 @@ class Keyring:
 
     def __init__(self, issuer: str, master_keys: MasterKeys) -> None:
         self._issuer = issuer
-        self._master_keys = master_keys
+        self.master_keys = master_keys
         self._signers: dict[str, RsaSigner] = {}
         self._sets: dict[str, KeySet] = {}
         self._confirmed_at = float("-inf")
@@ -86,7 +86,7 @@ class Keyring:
         self._signers = known
 
     def _unwrap_one(self, key: SigningKey) -> RsaSigner:
-        master_key = self._master_keys.wrap.get(key.wrap_key_id)
+        master_key = self.master_keys.wrap.get(key.wrap_key_id)
         if master_key is None:
             raise KeyringError(
                 f"the signing key {key.kid} is wrapped under the master key {key.wrap_key_id}, "

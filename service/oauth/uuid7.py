@@ -12,6 +12,11 @@ def uuid7(milliseconds: int, random: bytes) -> UUID:
     return UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
 
 
+def unix_milliseconds(uuid: UUID) -> int:
+    """The Unix time in milliseconds at which a UUIDv7 was made."""
+    return uuid.int >> 80
+
+
 def next_epoch(previous: UUID, milliseconds: int, random: bytes) -> UUID:
     """An epoch's id that sorts after the previous one's, even where the clock fell back."""
-    return uuid7(max(milliseconds, (previous.int >> 80) + 1), random)
+    return uuid7(max(milliseconds, unix_milliseconds(previous) + 1), random)

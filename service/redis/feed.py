@@ -16,8 +16,7 @@ _ENTRIES_PER_CALL = 16
 # stranger put there, under whatever type, must not stop anybody.
 _MEASURE = """
     local function clean(stream)
-        local kind = redis.call('TYPE', stream).ok
-        if kind ~= 'stream' and kind ~= 'none' then
+        if redis.call('EXISTS', stream) == 1 and redis.pcall('XINFO', 'STREAM', stream).err then
             redis.call('DEL', stream)
         end
     end

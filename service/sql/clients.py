@@ -1,7 +1,7 @@
 """Table clients, and client_secrets with it."""
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from service.oauth.client import Client, Registration
@@ -135,8 +135,29 @@ async def enable_client(connection: Connection, client_id: str) -> bool:
     return row is not None
 
 
-async def restore_epoch(connection: Connection, client_id: str, epoch: int) -> None:
-    """Take an epoch back that the database lost; it never falls."""
-    await connection.execute(
-        "UPDATE clients SET epoch = greatest(epoch, $2) WHERE id = $1", client_id, epoch
+async def restore_epoch(
+    connection: Connection, client_id: str, epoch: int, since: datetime
+) -> int | None:
+    """The client's epoch, at least the one that the database lost; None if there is no client.
+
+    A revocation written after `since` was numbered without knowing of the lost one, so that it may
+    have the same number and void nothing: then the epoch rises once more.
+    """
+    return await connection.fetchval(
+        """
+        UPDATE clients
+        SET epoch = greatest($2, epoch) + CASE
+                WHEN epoch >= $2 AND EXISTS (
+                    SELECT FROM revocations
+                    WHERE kind = 'client' AND subject = $1 AND version >= $2 AND created_at > $3
+                )
+                THEN 1
+                ELSE 0
+            END
+        WHERE id = $1
+        RETURNING epoch
+        """,
+        client_id,
+        epoch,
+        since,
     )

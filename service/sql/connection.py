@@ -38,6 +38,8 @@ _AWAY = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.FeatureNotSupportedError,  # a standby that was not promoted has no unlogged tables
+    asyncpg.TargetServerAttributeNotMatched,  # of several servers none is the primary
 )
 # What says that it is there but can't do this one thing at present.
 _BUSY = (

@@ -1,7 +1,7 @@
 """Tables feed and feed_entries: the one row that orders publishers, and the signed bytes."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from service.oauth.feed import Head
@@ -104,18 +104,23 @@ async def raise_floor(connection: Connection, epoch: str, floor: int) -> None:
 
 
 async def insert_entry(
-    connection: Connection, head: Head, jws: str, expires_at: datetime | None
+    connection: Connection, head: Head, jws: str, expires_at: datetime | None, ttl: timedelta
 ) -> None:
-    """Keep the signed bytes of the entry that made `head`. `expires_at` None: only killed keys."""
+    """Keep the signed bytes of the entry that made `head`. `expires_at` None: only killed keys.
+
+    Those matter to nobody who reads heartbeats, but the stream has to reach back to what a
+    fail-over may lose: they are kept for `ttl`.
+    """
     await connection.execute(
         """
         INSERT INTO feed_entries (epoch, number, jws, expires_at)
-        VALUES ($1, $2, $3, coalesce($4, '-infinity'::timestamptz))
+        VALUES ($1, $2, $3, coalesce($4, clock_timestamp() + $5::interval))
         """,
         UUID(head.epoch),
         head.number,
         jws,
         expires_at,
+        ttl,
     )
 
 

@@ -1,6 +1,8 @@
 """Table revocations: facts, written in the transaction of their cause, numbered later."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from service.oauth.access_token import AccessToken
 from service.oauth.revocation import Fact, Revocation
@@ -27,21 +29,53 @@ async def insert_revocation(connection: Connection, new: Revocation) -> bool:
     return row is not None
 
 
-async def restore_revocation(connection: Connection, fact: Fact) -> bool:
-    """Whether a fact was taken back that the database lost; False if it stood."""
-    row = await connection.fetchrow(
+async def insert_session_revocations(
+    connection: Connection, session_ids: Sequence[UUID], *, ttl: timedelta, reason: str, actor: str
+) -> None:
+    """Write that the sessions' tokens are void."""
+    await connection.execute(
+        """
+        INSERT INTO revocations (kind, subject, expires_at, reason, actor)
+        SELECT 'sid', id::text, clock_timestamp() + $2::interval, $3, $4
+        FROM unnest($1::uuid[]) AS id
+        ON CONFLICT (kind, subject, version) DO NOTHING
+        """,
+        session_ids,
+        ttl,
+        reason,
+        actor,
+    )
+
+
+async def restore_revocations(connection: Connection, facts: Sequence[Fact]) -> None:
+    """Take back those facts that the database lost and that still matter."""
+    await connection.execute(
         """
         INSERT INTO revocations (kind, subject, version, expires_at, reason, actor)
-        VALUES ($1, $2, $3, $4, 'taken back from the feed', 'recovery')
+        SELECT kind, subject, version, expires_at, 'taken back from the feed', 'recovery'
+        FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[])
+             AS lost (kind, subject, version, expires_at)
+        WHERE expires_at IS NULL OR expires_at > clock_timestamp()
         ON CONFLICT (kind, subject, version) DO NOTHING
-        RETURNING id
         """,
-        fact.kind,
-        fact.subject,
-        fact.version,
-        fact.expires_at,
+        [fact.kind for fact in facts],
+        [fact.subject for fact in facts],
+        [fact.version for fact in facts],
+        [fact.expires_at for fact in facts],
     )
-    return row is not None
+
+
+async def find_newest_numbered(connection: Connection) -> datetime | None:
+    """When the newest of the facts was written that have a number."""
+    return await connection.fetchval(
+        "SELECT created_at FROM revocations WHERE number IS NOT NULL ORDER BY id DESC LIMIT 1"
+    )
+
+
+async def list_killed_kids(connection: Connection) -> list[str]:
+    """Every signing key ever killed."""
+    rows = await connection.fetch("SELECT subject FROM revocations WHERE kind = 'kid'")
+    return [row["subject"] for row in rows]
 
 
 async def count_token_facts(connection: Connection, client_id: str) -> int:
@@ -80,6 +114,8 @@ async def are_tokens_live(
                    ORDER BY position
                )
         FROM database_life
+        WHERE system_identifier = (SELECT system_identifier FROM pg_control_system())
+          AND table_oid = 'database_life'::regclass::oid
         """,
         [token.jti for token in tokens],
         [token.client_id for token in tokens],
@@ -120,14 +156,31 @@ async def number_revocations(connection: Connection, ids: list[int], numbers: li
     )
 
 
-async def unnumber_living_facts(connection: Connection) -> None:
-    """Make every fact that still matters due again, for a new epoch."""
-    await connection.execute(
+async def unnumber_living_facts(connection: Connection, after: int, limit: int) -> int | None:
+    """Make up to `limit` facts that still matter due again, for a new epoch.
+
+    They are those with the smallest ids above `after`; the greatest of these ids, None when there
+    was none left.
+    """
+    return await connection.fetchval(
         """
-        UPDATE revocations
-        SET number = NULL
-        WHERE number IS NOT NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())
-        """
+        WITH unnumbered AS (
+            UPDATE revocations
+            SET number = NULL
+            WHERE id IN (
+                SELECT id FROM revocations
+                WHERE id > $1
+                  AND number IS NOT NULL
+                  AND (expires_at IS NULL OR expires_at > clock_timestamp())
+                ORDER BY id
+                LIMIT $2
+            )
+            RETURNING id
+        )
+        SELECT max(id) FROM unnumbered
+        """,
+        after,
+        limit,
     )
 
 

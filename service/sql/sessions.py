@@ -27,15 +27,25 @@ async def restore_claims_version(connection: Connection, session_id: UUID, versi
     )
 
 
-async def end_all_sessions(connection: Connection, reason: str) -> list[UUID]:
-    """End every living session; their ids."""
+async def end_sessions(
+    connection: Connection, reason: str, *, after: UUID, limit: int
+) -> list[UUID]:
+    """End up to `limit` living sessions, those with the smallest ids above `after`; their ids."""
     rows = await connection.fetch(
         """
         UPDATE sessions
         SET revoked_at = clock_timestamp(), revoked_reason = $1
-        WHERE revoked_at IS NULL
+        WHERE id IN (
+            SELECT id FROM sessions
+            WHERE id > $2 AND revoked_at IS NULL
+            ORDER BY id
+            LIMIT $3
+            FOR UPDATE
+        )
         RETURNING id
         """,
         reason,
+        after,
+        limit,
     )
-    return [row["id"] for row in rows]
+    return sorted(row["id"] for row in rows)

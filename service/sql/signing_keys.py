@@ -67,6 +67,30 @@ async def restore_death(connection: Connection, kid: str) -> None:
     )
 
 
+async def activate_pending_keys(connection: Connection) -> None:
+    """Make a pending key active at once where its purpose and algorithm have no active one."""
+    await connection.execute(
+        """
+        UPDATE signing_keys
+        SET state = 'active', activates_at = least(activates_at, clock_timestamp())
+        WHERE state = 'pending'
+          AND NOT EXISTS (
+              SELECT FROM signing_keys AS other
+              WHERE other.purpose = signing_keys.purpose
+                AND other.alg = signing_keys.alg
+                AND other.state = 'active'
+          )
+        """
+    )
+
+
+async def is_key_dead(connection: Connection, kid: str) -> bool:
+    """Whether the key was removed, or is none of this database's."""
+    return await connection.fetchval(
+        "SELECT NOT EXISTS (SELECT FROM signing_keys WHERE kid = $1 AND state <> 'removed')", kid
+    )
+
+
 async def read_clock(connection: Connection) -> datetime:
     """PostgreSQL's clock: the one for all pods."""
     return await connection.fetchval("SELECT clock_timestamp()")

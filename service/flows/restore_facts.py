@@ -1,0 +1,77 @@
+"""Taking facts back that the database lost, with what they stand for."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from service.oauth.feed import Entry, from_seconds
+from service.oauth.revocation import CLIENT_FACT_TTL, Fact, Revocation
+from service.sql.clients import restore_epoch
+from service.sql.connection import Connection
+from service.sql.revocations import insert_revocation, restore_revocations
+from service.sql.sessions import restore_claims_version, restore_end
+from service.sql.signing_keys import activate_pending_keys, restore_death
+
+
+async def restore_entries(
+    connection: Connection, entries: Sequence[Entry], database_read_at: int
+) -> list[str]:
+    """Take back what the entries say; the clients that they are about.
+
+    `database_read_at`, in milliseconds, is a moment before which nothing was lost.
+    """
+    since = datetime.fromtimestamp(database_read_at / 1000, UTC)
+    clients: set[str] = set()
+    for entry in entries:
+        facts = [_fact(member) for member in entry.facts]
+        # First what they stand for: a revocation, too, locks the client before it writes the fact.
+        for fact in facts:
+            await _restore(connection, fact, since)
+        await restore_revocations(connection, facts)
+        clients |= {fact.subject for fact in facts if fact.kind == "client"}
+    if entries:
+        await activate_pending_keys(connection)
+    return sorted(clients)
+
+
+async def restore_kids(connection: Connection, kids: Sequence[str]) -> None:
+    """Take back the deaths of signing keys; the pending ones take their place at once."""
+    for kid in kids:
+        await restore_death(connection, kid)
+    await restore_revocations(connection, [Fact("kid", kid, 0, None) for kid in kids])
+    await activate_pending_keys(connection)
+
+
+async def _restore(connection: Connection, fact: Fact, since: datetime) -> None:
+    match fact.kind:
+        case "client":
+            await _restore_client(connection, fact, since)
+        case "kid":
+            await restore_death(connection, fact.subject)
+        case "sid":
+            await restore_end(connection, UUID(fact.subject))
+        case "stale":
+            await restore_claims_version(connection, UUID(fact.subject), fact.version)
+        case _:  # `jti`: access tokens are not stored
+            pass
+
+
+async def _restore_client(connection: Connection, fact: Fact, since: datetime) -> None:
+    epoch = await restore_epoch(connection, fact.subject, fact.version, since)
+    if epoch is not None and epoch > fact.version:
+        raised = Revocation(
+            kind="client",
+            subject=fact.subject,
+            version=epoch,
+            client_id=fact.subject,
+            ttl=CLIENT_FACT_TTL,
+            reason="taken back from the feed",
+            actor="recovery",
+        )
+        await insert_revocation(connection, raised)
+
+
+def _fact(member: dict[str, object]) -> Fact:
+    exp = member["exp"]
+    expires_at = from_seconds(exp) if isinstance(exp, int) else None
+    return Fact(str(member["kind"]), str(member["subject"]), int(str(member["version"])), expires_at)

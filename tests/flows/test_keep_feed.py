@@ -1,0 +1,259 @@
+"""The keeper: beats each second, mends what is missing or forged, and is starved by nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from service.flows import keep_feed
+from service.flows.begin_life import begin_epoch
+from service.keys.sign import sign
+from service.keys.signer import RsaSigner
+from service.oauth.feed import HEARTBEAT_TYP, heartbeat_claims
+from service.oauth.signing_key import FEED
+from service.redis.connection import RedisUnavailable
+from service.settings import Secret
+from service.sql.database_life import find_life
+from service.sql.feed import lock_head
+from service.sql.signing_keys import read_clock
+from tests.conftest import MakeSettings
+from tests.faults.parts import Parts, open_parts, subjects
+
+pytestmark = pytest.mark.anyio
+
+Tamper = Callable[[Parts], Awaitable[None]]
+
+
+@pytest.fixture(scope="module")
+async def opened(make_settings: MakeSettings) -> AsyncIterator[Parts]:
+    async with open_parts(await make_settings()) as parts:
+        yield parts
+
+
+@pytest.fixture
+async def parts(opened: Parts) -> Parts:
+    """Parts with a beaten feed of at least five entries that still matter."""
+    await opened.keeper.tick()
+    for _ in range(5):
+        await opened.revoke()
+        await opened.keeper.publish()
+    await tick_until(opened, lambda: beats_the_head(opened))
+    return opened
+
+
+async def tick_until(
+    parts: Parts, statement: Callable[[], Awaitable[object]], seconds: float = 10
+) -> None:
+    """Tick until a statement comes true."""
+    async with asyncio.timeout(seconds):
+        while not await statement():
+            await parts.keeper.tick()
+            await asyncio.sleep(0.02)
+
+
+async def beats_the_head(parts: Parts) -> bool:
+    """Whether the heartbeat names the head of PostgreSQL."""
+    heartbeat, head = await parts.heartbeat(), await parts.head()
+    return heartbeat is not None and heartbeat.order[:2] == (head.epoch, head.number)
+
+
+async def next_heartbeat(parts: Parts) -> None:
+    """Tick until a heartbeat newer than the present one stands there."""
+    before = await parts.heartbeat()
+
+    async def rose() -> bool:
+        heartbeat = await parts.heartbeat()
+        return heartbeat is not None and (before is None or heartbeat.order > before.order)
+
+    await tick_until(parts, rose)
+
+
+async def test_a_heartbeat_names_head_floor_and_times(parts: Parts) -> None:
+    await next_heartbeat(parts)
+    heartbeat, head = await parts.heartbeat(), await parts.head()
+    assert heartbeat is not None
+    assert (heartbeat.epoch, heartbeat.head) == (head.epoch, head.number)
+    assert 1 <= heartbeat.floor <= heartbeat.head
+    assert 0 <= heartbeat.time - heartbeat.database_read_at < 1000
+    assert heartbeat.killed_kids == ()
+    await parts.entries()
+
+
+async def test_a_fresh_heartbeat_of_another_pod_counts(parts: Parts) -> None:
+    await next_heartbeat(parts)
+    before = await parts.feed.heartbeat()
+    for _ in range(5):
+        await parts.keeper.tick()
+    assert await parts.feed.heartbeat() == before
+
+
+async def test_a_heartbeat_goes_on_when_the_database_clock_fell_back(parts: Parts) -> None:
+    """By a fail-over to a server whose clock is behind: verifiers must not go stale for it."""
+    heartbeat = await parts.heartbeat()
+    assert heartbeat is not None
+    ahead = replace(heartbeat, time=heartbeat.time + 3_600_000)
+    claims = heartbeat_claims(parts.settings.issuer, ahead)
+    jws = sign(parts.keyring.key_set(FEED).signer, HEARTBEAT_TYP, claims)
+    await parts.redis.set(f"{parts.root}:heartbeat", jws)
+    await next_heartbeat(parts)
+    await parts.redis.delete(f"{parts.root}:heartbeat")
+
+
+async def test_a_flushed_redis_is_filled_again_with_the_same_bytes(parts: Parts) -> None:
+    stream = await parts.stream()
+    before = await parts.redis.xrange(stream)
+    for key in await parts.redis.keys(f"{parts.root}:*"):
+        await parts.redis.delete(key)
+    await tick_until(parts, parts.heartbeat)
+    assert await parts.redis.xrange(stream) == before
+    (subject,) = subjects((await parts.entries())[-1:])
+    assert await parts.redis.get(f"{parts.root}:jti:{subject}") == b"1"
+
+
+async def test_what_was_cut_off_between_commit_and_copy_is_copied_by_the_next_tick(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await parts.head()
+
+    async def fail(*_: object) -> None:
+        raise RedisUnavailable("cut off")
+
+    ids = await parts.revoke(3)
+    with monkeypatch.context() as cut:
+        cut.setattr(keep_feed, "copy_entries", fail)
+        assert await parts.keeper.publish() == 1
+    assert (await parts.head()).number == before.number + 1
+    assert await parts.redis.xread({await parts.stream(): f"{before.number}-0"}) == []
+    await tick_until(parts, lambda: beats_the_head(parts))
+    assert subjects(await parts.entries(before)) == ids
+
+
+async def test_everything_is_numbered_while_redis_is_away(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers do not wait for Redis: verifiers that ask over HTTP get them."""
+    before = await parts.head()
+    ids = await parts.revoke(5000)
+    with monkeypatch.context() as away:
+        away.setattr(parts.connection, "_closed_until", float("inf"))
+        assert await parts.keeper.publish() == 20
+        assert parts.keeper.redis_away
+    assert (await parts.head()).number == before.number + 20
+    await tick_until(parts, lambda: beats_the_head(parts))
+    assert subjects(await parts.entries(before)) == ids
+    assert not parts.keeper.redis_away
+
+
+async def test_steady_nudges_do_not_keep_the_heart_from_beating(parts: Parts) -> None:
+    """Under a load of revocations every publication ends with the next one due."""
+    publish = parts.keeper.publish
+
+    async def publish_and_be_nudged() -> int:
+        count = await publish()
+        parts.keeper.nudge()
+        return count
+
+    before = await parts.heartbeat()
+    assert before is not None
+    parts.keeper.publish = publish_and_be_nudged
+    try:
+        async with running(parts):
+            parts.keeper.nudge()
+            async with asyncio.timeout(5):
+                while (now := await parts.heartbeat()) is None or now.time <= before.time:
+                    await asyncio.sleep(0.01)
+    finally:
+        parts.keeper.publish = publish
+
+
+async def test_no_fault_ends_the_loop(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail() -> int:
+        raise RuntimeError("a defect")
+
+    with monkeypatch.context() as defect, capture_logs() as logs:
+        defect.setattr(parts.keeper, "publish", fail)
+        defect.setattr(parts.keeper, "tick", fail)
+        async with running(parts), asyncio.timeout(5):
+            while {"feed_tick_failed", "feed_publish_failed"} > {line["event"] for line in logs}:
+                parts.keeper.nudge()
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def running(parts: Parts) -> AsyncIterator[None]:
+    """The keeper's loop, for a while."""
+    task = asyncio.create_task(parts.keeper.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_a_new_epoch_lets_the_old_stream_go_by_itself(parts: Parts) -> None:
+    """Whoever began it: recovery by the command line has no keeper."""
+    old = await parts.stream()
+    await parts.keeper.tick()
+    async with parts.database.transaction() as connection:
+        head = await lock_head(connection)
+        await begin_epoch(connection, head.epoch, await read_clock(connection))
+    await tick_until(parts, lambda: beats_the_head(parts))
+    assert await parts.stream() > old
+    assert 0 < await parts.redis.ttl(old) <= 22 * 60
+    assert await parts.redis.ttl(await parts.stream()) == -1
+    await parts.entries()
+
+
+async def test_heartbeats_go_on_without_postgresql_and_say_since_when(
+    make_settings: MakeSettings,
+) -> None:
+    settings = await make_settings()
+    url = settings.database_url.reveal()
+    address, name = url.rsplit("/", 1)
+    async with open_parts(settings) as parts:
+        await tick_until(parts, parts.heartbeat)
+        admin = await asyncpg.connect(f"{address}/postgres")
+        await admin.execute(f'ALTER DATABASE "{name}" RENAME TO "{name}-away"') if False else None
+        await admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
+        )
+        before = await parts.heartbeat()
+        await rename(admin, name, f"{name}-away")
+        for _ in range(2):
+            await next_heartbeat(parts)
+        after = await parts.heartbeat()
+        assert parts.database.away
+        assert before is not None
+        assert after is not None
+        assert after.time > after.database_read_at
+        assert after.time - before.time >= 2000
+        await rename(admin, f"{name}-away", name)
+        await admin.close()
+        await tick_until(parts, lambda: reads_again(parts))
+        assert isinstance(settings.database_url, Secret)
+
+
+async def rename(admin: asyncpg.Connection, old: str, new: str) -> None:
+    """Take a database away from a pod, which sees what it sees when the server is gone."""
+    await admin.execute(f'ALTER DATABASE "{old}" RENAME TO "{new}"')
+
+
+async def reads_again(parts: Parts) -> bool:
+    """Whether the heartbeat's reading of PostgreSQL is its own."""
+    heartbeat = await parts.heartbeat()
+    return heartbeat is not None and heartbeat.time - heartbeat.database_read_at < 500
+
+
+async def test_a_feed_without_life_is_not_published_but_begins_one(
+    make_settings: MakeSettings,
+) -> None:
+    async with open_parts(await make_settings()) as parts:
+        await parts.keeper.tick()
+        async with parts.database.connection() as connection:
+            assert await find_life(connection) is not None
+        assert RsaSigner

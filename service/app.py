@@ -1,6 +1,7 @@
 """The composition root: opens PostgreSQL, Redis and the keyring, and lists the handlers."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> _Opened:
     stack.push_async_callback(limit.close)
     keyring = Keyring(settings.issuer, master_keys)
     metrics = Metrics()
+    metrics.keys_age.set_function(lambda: keyring.age(monotonic=time.monotonic()))
     services = Services(
         settings=settings,
         database=database,
@@ -158,7 +160,9 @@ async def _run(opened: _Opened) -> None:
         tasks.create_task(
             follow_feed(opened.feed, services.keeper, services.clients, keyring, services.issuer)
         )
-        tasks.create_task(_every(_KEYS_EVERY, lambda: renew_keys(database, keyring, services.issuer)))
+        tasks.create_task(
+            _every(_KEYS_EVERY, lambda: renew_keys(database, keyring, services.issuer))
+        )
         tasks.create_task(_every(_REPORT_EVERY, lambda: report_pod(database, opened.pod)))
         tasks.create_task(
             _every(_PURGE_EVERY, lambda: purge(database, audit_retention=settings.audit_retention))

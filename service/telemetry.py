@@ -106,8 +106,8 @@ class Metrics:
         self.away = Gauge(
             "watchword_dependency_away", "1 while it is away.", ("dependency",), registry=registry
         )
-        self.keys_confirmed_at = Gauge(
-            "watchword_keys_confirmed_timestamp_seconds",
-            "When the database last confirmed the key set.",
+        self.keys_age = Gauge(
+            "watchword_keys_age_seconds",
+            "Since PostgreSQL last confirmed the signing keys.",
             registry=registry,
         )

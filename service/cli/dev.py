@@ -25,7 +25,7 @@ from service.embedded.errors import EmbeddedServerError
 from service.embedded.postgres import EmbeddedPostgres
 from service.embedded.redis import EmbeddedRedis
 from service.flows.make_demo import make_demo
-from service.http.server import ListenError, bind
+from service.http.listening import ListenError, bind
 from service.keys.master_keys import create_master_keys
 from service.settings import Settings, load_settings
 from service.telemetry import set_up_logging

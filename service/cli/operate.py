@@ -60,6 +60,7 @@ async def recover(sessions: str) -> None:
         try:
             killed, ended = await recover_database(
                 context.database,
+                context.feed,
                 master_keys,
                 context.settings.issuer,
                 end_sessions=sessions == "end",

@@ -7,7 +7,9 @@ import uvloop
 
 from service.app import open_app
 from service.cli.context import explain, flatten, release
-from service.http.server import Limits, ListenError, StartUpError, TlsFiles, bind
+from service.http.listening import ListenError, TlsFiles, bind
+from service.http.protocol import Limits
+from service.http.server import StartUpError
 from service.http.server import serve as serve_http
 from service.settings import Settings, SettingsError, load_settings
 from service.telemetry import log, set_up_logging

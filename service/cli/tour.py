@@ -3,6 +3,11 @@
 from typing import NamedTuple
 
 
+_INTROSPECT = (
+    'curl -s -u "$CLIENT_ID:$CLIENT_SECRET" -d "token=$TOKEN" $WATCHWORD_ISSUER/introspect; echo'
+)
+
+
 class Step(NamedTuple):
     """One step: what it shows, and its command line."""
 
@@ -24,19 +29,13 @@ TOUR = (
         "The keys that verify it, anywhere",
         "curl -s $WATCHWORD_ISSUER/.well-known/jwks.json; echo",
     ),
-    Step(
-        "Introspect it",
-        'curl -s -u "$CLIENT_ID:$CLIENT_SECRET" -d "token=$TOKEN" $WATCHWORD_ISSUER/introspect; echo',
-    ),
+    Step("Introspect it", _INTROSPECT),
     Step(
         "Revoke it",
         'curl -s -u "$CLIENT_ID:$CLIENT_SECRET" -d "token=$TOKEN" -w "%{http_code}\\n" '
         "$WATCHWORD_ISSUER/revoke",
     ),
-    Step(
-        "Introspect it again",
-        'curl -s -u "$CLIENT_ID:$CLIENT_SECRET" -d "token=$TOKEN" $WATCHWORD_ISSUER/introspect; echo',
-    ),
+    Step("Introspect it again", _INTROSPECT),
     Step(
         "The revocation in Redis, where every verifier sees it",
         'JTI=$(echo "$CLAIMS" | sed -E \'s/.*"jti":"([^"]+)".*/\\1/\'); '

@@ -8,6 +8,7 @@ it stands for; then a new incarnation begins, in a new epoch unless it was a mer
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from service.flows.find_loss import Loss, Standing, find_loss
@@ -116,7 +117,7 @@ async def _begin(connection: Connection, footing: _Footing, loss: Loss) -> UUID:
     life = uuid7(milliseconds(now), secrets.token_bytes(RANDOM_BYTES))
     await replace_life(connection, life, footing.ground)
     # `enabled` is no fact. Who disabled one of these clients in the lost seconds has to look.
-    event = {"life": str(life), "taken_back": len(entries), "clients": clients}
+    event: dict[str, Any] = {"life": str(life), "taken_back": len(entries), "clients": clients}
     await insert_audit_event(connection, "database_life_began", **event)
     log.warning("database_life_began", **event)
     return life

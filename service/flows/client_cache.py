@@ -51,9 +51,10 @@ class ClientCache:
             return entry.client
 
     def drop(self, client_id: str) -> None:
-        """Forget a client that was revoked or changed."""
+        """Forget a client that was revoked or changed, and what is being read of it."""
         self._clients.pop(client_id, None)
         self._unknown.pop(client_id, None)
+        self._under_way.pop(client_id, None)
 
     def _read(self, client_id: str) -> "asyncio.Task[Client | None]":
         """One reading of each client at a time, shared by all who wait for it."""
@@ -67,7 +68,10 @@ class ClientCache:
         began = time.monotonic()
         async with self._database.connection() as connection:
             client = await find_client(connection, client_id)
-        self.drop(client_id)
+        if self._under_way.get(client_id) is not asyncio.current_task():
+            return client  # dropped meanwhile: this may be the row from before the change
+        self._clients.pop(client_id, None)
+        self._unknown.pop(client_id, None)
         entries, limit = (self._clients, _MAX_CLIENTS) if client else (self._unknown, _MAX_UNKNOWN)
         while len(entries) >= limit:
             del entries[next(iter(entries))]
@@ -75,6 +79,7 @@ class ClientCache:
         return client
 
     def _finish(self, client_id: str, task: "asyncio.Task[Client | None]") -> None:
-        del self._under_way[client_id]
+        if self._under_way.get(client_id) is task:
+            del self._under_way[client_id]
         if not task.cancelled():
             task.exception()  # every waiter may have gone by now

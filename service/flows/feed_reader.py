@@ -30,7 +30,7 @@ class Tail:
     head: Head
 
     def digest(self, number: int) -> str | None:
-        """The digest of an entry, from the one that the tail goes on from to its last; else None."""
+        """The digest of an entry, from the head that it goes on from to its last; else None."""
         if number == self.head.number:
             return encode_base64url(self.head.digest)
         index = number - (self.head.number - len(self.entries))

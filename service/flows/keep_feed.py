@@ -165,7 +165,7 @@ class FeedKeeper:
         return True
 
     async def _renew_keys(self, state: FeedState) -> None:
-        """Where a key was killed or an epoch begins, nothing is signed before the keys are renewed."""
+        """Where a key was killed or an epoch begins, nothing is signed before keys are renewed."""
         keys_of = (state.head.epoch, state.killed_kids)
         if keys_of != self._keys_of:
             await renew_keys(self._database, self._keyring, self._issuer)
@@ -179,11 +179,11 @@ class FeedKeeper:
             self._note_redis(away=True)
 
     async def _judge(self, beat: Beat | None) -> None:
-        """Mend a stream that is not whole; only from a reading of this moment: the database may be
-        another one by now, and the stream all that is left of what it lost.
+        """Mend a stream that is not whole, if the state was read just now.
 
-        One that is ahead of the state was perhaps only copied after it was read; it is beyond the
-        head for sure when a later reading still has not reached it.
+        Else the database may be another one by now, and the stream all that is left of what it
+        lost. One that is ahead of the state was perhaps only copied after it was read; it is
+        beyond the head for sure when a later reading still has not reached it.
         """
         if beat is None or beat.outcome != "incomplete" or not self._fresh:
             self._beyond = None

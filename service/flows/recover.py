@@ -2,30 +2,42 @@
 
 import asyncio
 import secrets
-from datetime import timedelta
+from contextlib import suppress
+from uuid import UUID
 
-from service.flows.begin_life import begin_epoch
-from service.flows.load_keys import generate_keys, insert_keys
+from service.flows.begin_life import LossUnknown, begin_epoch, begin_life
+from service.flows.feed_reader import prove_heartbeat
+from service.flows.load_keys import generate_keys, insert_keys, load_keys
+from service.keys.keyring import Keyring, KeyringError
 from service.keys.master_keys import MasterKeys
 from service.oauth.feed import milliseconds
-from service.oauth.revocation import FACT_TTL, Revocation
-from service.oauth.signing_key import FEED, TOKEN
+from service.oauth.revocation import CLIENT_FACT_TTL, FACT_TTL, Revocation
+from service.oauth.signing_key import FEED, TOKEN, SigningKey
 from service.oauth.uuid7 import RANDOM_BYTES, uuid7
+from service.redis.connection import RedisUnavailable
+from service.redis.feed import RedisFeed
 from service.sql.audit_events import insert_audit_event
-from service.sql.connection import Database
+from service.sql.connection import Connection, Database
 from service.sql.database_life import find_life, read_ground, replace_life
-from service.sql.feed import lock_head
-from service.sql.revocations import insert_revocation
-from service.sql.sessions import end_all_sessions
+from service.sql.feed import lock_head, read_state
+from service.sql.revocations import insert_revocation, insert_session_revocations
+from service.sql.sessions import end_sessions as end_some_sessions
 from service.sql.signing_keys import read_clock, remove_signing_keys
+
+_SESSIONS_AT_ONCE = 1_000
 
 
 class NothingToRecover(Exception):
-    """The database has a living incarnation."""
+    """The database has a living incarnation, or never had one."""
 
 
 async def recover(
-    database: Database, master_keys: MasterKeys, issuer: str, *, end_sessions: bool
+    database: Database,
+    feed: RedisFeed,
+    master_keys: MasterKeys,
+    issuer: str,
+    *,
+    end_sessions: bool,
 ) -> tuple[list[str], int]:
     """Begin a new life without the lost revocations; the killed key ids, and sessions ended.
 
@@ -33,38 +45,80 @@ async def recover(
     killed and replaced, and `end_sessions` ends every session. Raises NothingToRecover,
     DatabaseUnavailable.
     """
+    seen = await _try_without(database, feed, master_keys, issuer)
     async with database.connection() as connection:
-        if await find_life(connection) is not None:
-            raise NothingToRecover
         now = await read_clock(connection)
     new_keys = await asyncio.to_thread(generate_keys, master_keys, issuer, now)
-    ended: list[object] = []
+    ended = await _end_sessions(database) if end_sessions else 0
     async with database.transaction() as connection:
-        head = await lock_head(connection)
-        if await find_life(connection) is not None:
-            raise NothingToRecover
-        killed = [
-            kid
-            for purpose in (TOKEN, FEED)
-            for kid in await remove_signing_keys(connection, purpose)
-        ]
-        await insert_keys(connection, new_keys)
-        for kid in killed:
-            await insert_revocation(connection, _recovered("kid", kid, ttl=None))
-        if end_sessions:
-            ended = [*await end_all_sessions(connection, "recovered")]
-            for session_id in ended:
-                await insert_revocation(
-                    connection, _recovered("sid", str(session_id), ttl=FACT_TTL)
-                )
-        await begin_epoch(connection, head.epoch, now)
+        left = max(await _lock(connection), seen)
+        killed = await _replace_keys(connection, new_keys)
+        await begin_epoch(connection, left, now)
         life = uuid7(milliseconds(now), secrets.token_bytes(RANDOM_BYTES))
         await replace_life(connection, life, await read_ground(connection))
         await insert_audit_event(
-            connection, "database_recovered", killed_keys=killed, sessions_ended=len(ended)
+            connection, "database_recovered", killed_keys=killed, sessions_ended=ended
         )
-    return killed, len(ended)
+    with suppress(RedisUnavailable):  # a stream that nobody follows only takes up room
+        await feed.expire(left, int(CLIENT_FACT_TTL.total_seconds()))
+    return killed, ended
 
 
-def _recovered(kind: str, subject: str, ttl: timedelta | None) -> Revocation:
-    return Revocation(kind=kind, subject=subject, ttl=ttl, reason="recovered", actor="operator")
+async def _try_without(
+    database: Database, feed: RedisFeed, master_keys: MasterKeys, issuer: str
+) -> str:
+    """Return only where the feed can't give back what was lost; the epoch that it is in."""
+    async with database.connection() as connection:
+        if await read_state(connection) is None:
+            raise NothingToRecover
+    keyring = Keyring(issuer, master_keys)
+    # Keys that do not unwrap prove nothing, and are replaced below.
+    with suppress(LossUnknown, KeyringError):
+        await load_keys(database, keyring)
+        await begin_life(database, feed, keyring, issuer)
+        raise NothingToRecover
+    heartbeat = None
+    if keyring.is_loaded():
+        with suppress(RedisUnavailable):
+            heartbeat = prove_heartbeat(await feed.heartbeat(), keyring, issuer)
+    return heartbeat.epoch if heartbeat else ""
+
+
+async def _lock(connection: Connection) -> str:
+    """The epoch, no life beginning meanwhile."""
+    head = await lock_head(connection)
+    if await find_life(connection) is not None:
+        raise NothingToRecover
+    return head.epoch
+
+
+async def _end_sessions(database: Database) -> int:
+    """End every session, in short transactions: there may be millions."""
+    count, last = 0, UUID(int=0)
+    while True:
+        async with database.transaction() as connection:
+            await _lock(connection)
+            ended = await end_some_sessions(
+                connection, "recovered", after=last, limit=_SESSIONS_AT_ONCE
+            )
+            await insert_session_revocations(
+                connection, ended, ttl=FACT_TTL, reason="recovered", actor="operator"
+            )
+        if not ended:
+            return count
+        count, last = count + len(ended), ended[-1]
+
+
+async def _replace_keys(connection: Connection, new_keys: list[SigningKey]) -> list[str]:
+    """Kill every signing key, put new ones in their places; the ids of the killed."""
+    killed = [
+        kid for purpose in (TOKEN, FEED) for kid in await remove_signing_keys(connection, purpose)
+    ]
+    await insert_keys(connection, new_keys)
+    for kid in killed:
+        await insert_revocation(connection, _killed(kid))
+    return killed
+
+
+def _killed(kid: str) -> Revocation:
+    return Revocation(kind="kid", subject=kid, ttl=None, reason="recovered", actor="operator")

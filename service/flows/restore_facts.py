@@ -74,4 +74,6 @@ async def _restore_client(connection: Connection, fact: Fact, since: datetime) -
 def _fact(member: dict[str, object]) -> Fact:
     exp = member["exp"]
     expires_at = from_seconds(exp) if isinstance(exp, int) else None
-    return Fact(str(member["kind"]), str(member["subject"]), int(str(member["version"])), expires_at)
+    return Fact(
+        str(member["kind"]), str(member["subject"]), int(str(member["version"])), expires_at
+    )

@@ -78,10 +78,13 @@ class Edge:
                 app = self._endpoints.get(scope["path"], self._framework)
                 await app(scope, receive, note_status)
             else:
+                request.error = refused.error
                 await send_response(note_status, refused)
         except Exception as error:  # noqa: BLE001 (the last one who can answer)
+            response = render_error(error, challenge=False)
+            request.error, request.reason = response.error, response.reason
             if status == 0:
-                await send_response(note_status, render_error(error, challenge=False))
+                await send_response(note_status, response)
         finally:
             self._note(scope, status, time.perf_counter() - began)
 

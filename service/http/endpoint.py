@@ -32,6 +32,7 @@ def form_endpoint(services: Services, answer: Answer, *, always_challenge: bool 
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":  # pyright: ignore[reportGeneralTypeIssues]
+            request_of(scope).error = _METHOD_NOT_ALLOWED.error
             await send_response(send, _METHOD_NOT_ALLOWED)
             return
         try:

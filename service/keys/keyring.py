@@ -56,7 +56,11 @@ class Keyring:
 
     def is_confirmed(self, *, monotonic: float) -> bool:
         """Whether the key set is recent enough to sign tokens with."""
-        return monotonic - self._confirmed_at < CONFIRMED_TTL_SECONDS
+        return self.age(monotonic=monotonic) < CONFIRMED_TTL_SECONDS
+
+    def age(self, *, monotonic: float) -> float:
+        """Seconds since the database last confirmed the keys; infinite before the first `load`."""
+        return monotonic - self._confirmed_at
 
     def key_set(self, purpose: str) -> KeySet:
         """The keys of a purpose. Raises KeyError before the first `load`."""

@@ -16,8 +16,6 @@ from service.keys.signer import RsaSigner
 from service.oauth.feed import HEARTBEAT_TYP, heartbeat_claims
 from service.oauth.signing_key import FEED
 from service.redis.connection import RedisUnavailable
-from service.settings import Secret
-from service.sql.database_life import find_life
 from service.sql.feed import lock_head
 from service.sql.signing_keys import read_clock
 from tests.conftest import MakeSettings
@@ -25,6 +23,7 @@ from tests.faults.parts import Parts, open_parts, subjects
 
 pytestmark = pytest.mark.anyio
 
+STRANGER = RsaSigner.generate()
 Tamper = Callable[[Parts], Awaitable[None]]
 
 
@@ -213,47 +212,148 @@ async def test_heartbeats_go_on_without_postgresql_and_say_since_when(
     make_settings: MakeSettings,
 ) -> None:
     settings = await make_settings()
-    url = settings.database_url.reveal()
-    address, name = url.rsplit("/", 1)
+    address, name = settings.database_url.reveal().rsplit("/", 1)
+    admin = await asyncpg.connect(f"{address}/postgres")
     async with open_parts(settings) as parts:
         await tick_until(parts, parts.heartbeat)
-        admin = await asyncpg.connect(f"{address}/postgres")
-        await admin.execute(f'ALTER DATABASE "{name}" RENAME TO "{name}-away"') if False else None
-        await admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
-        )
-        before = await parts.heartbeat()
+        # What a pod sees is the same as when the server is gone.
+        await cut_connections(admin, name)
         await rename(admin, name, f"{name}-away")
         for _ in range(2):
             await next_heartbeat(parts)
-        after = await parts.heartbeat()
+        heartbeat = await parts.heartbeat()
         assert parts.database.away
-        assert before is not None
-        assert after is not None
-        assert after.time > after.database_read_at
-        assert after.time - before.time >= 2000
+        assert heartbeat is not None
+        assert heartbeat.time - heartbeat.database_read_at >= 2000
         await rename(admin, f"{name}-away", name)
-        await admin.close()
         await tick_until(parts, lambda: reads_again(parts))
-        assert isinstance(settings.database_url, Secret)
-
-
-async def rename(admin: asyncpg.Connection, old: str, new: str) -> None:
-    """Take a database away from a pod, which sees what it sees when the server is gone."""
-    await admin.execute(f'ALTER DATABASE "{old}" RENAME TO "{new}"')
+    await admin.close()
 
 
 async def reads_again(parts: Parts) -> bool:
-    """Whether the heartbeat's reading of PostgreSQL is its own."""
+    """Whether the newest heartbeat is of a pod that reads PostgreSQL."""
     heartbeat = await parts.heartbeat()
     return heartbeat is not None and heartbeat.time - heartbeat.database_read_at < 500
 
 
-async def test_a_feed_without_life_is_not_published_but_begins_one(
-    make_settings: MakeSettings,
+async def cut_connections(admin: asyncpg.Connection, name: str) -> None:
+    await admin.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", name
+    )
+
+
+async def rename(admin: asyncpg.Connection, old: str, new: str) -> None:
+    await admin.execute(f'ALTER DATABASE "{old}" RENAME TO "{new}"')
+
+
+async def overwrite(parts: Parts, **members: object) -> None:
+    """A heartbeat of another key's, with other claims than the true one."""
+    heartbeat = await parts.heartbeat()
+    assert heartbeat is not None
+    claims = heartbeat_claims(parts.settings.issuer, replace(heartbeat, **members))  # pyright: ignore[reportArgumentType]
+    await parts.redis.set(f"{parts.root}:heartbeat", sign(STRANGER, HEARTBEAT_TYP, claims))
+
+
+async def delete_in_the_middle(parts: Parts) -> None:
+    await parts.redis.xdel(await parts.stream(), f"{(await parts.head()).number - 2}-0")
+
+
+async def delete_the_head(parts: Parts) -> None:
+    await parts.redis.xdel(await parts.stream(), f"{(await parts.head()).number}-0")
+
+
+async def delete_the_stream(parts: Parts) -> None:
+    await parts.redis.delete(await parts.stream())
+
+
+async def put_another_type_in_its_place(parts: Parts) -> None:
+    await parts.redis.set(await parts.stream(), b"\xff")
+
+
+async def add_beyond_the_head(parts: Parts) -> None:
+    number = (await parts.head()).number + 7
+    await parts.redis.xadd(await parts.stream(), {"jws": b"\xff"}, id=f"{number}-0")
+
+
+async def take_the_next_number(parts: Parts) -> None:
+    """The true entry of that number then finds its place taken."""
+    number = (await parts.head()).number + 1
+    await parts.redis.xadd(await parts.stream(), {"jws": "forged"}, id=f"{number}-0")
+    await parts.revoke()
+    await parts.keeper.publish()
+
+
+async def forge_the_whole_stream(parts: Parts) -> None:
+    stream = await parts.stream()
+    rows = await parts.redis.xrange(stream)
+    await parts.redis.delete(stream)
+    for id_, fields in rows:
+        forged = id_ == rows[-3][0]
+        await parts.redis.xadd(stream, {"jws": "forged"} if forged else fields, id=id_)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "cause"),
+    [
+        (delete_in_the_middle, "tampered"),
+        (delete_the_head, "tampered"),
+        (delete_the_stream, "behind"),
+        (put_another_type_in_its_place, "behind"),
+        (add_beyond_the_head, "tampered"),
+        (take_the_next_number, "tampered"),
+        (forge_the_whole_stream, "tampered"),
+    ],
+)
+async def test_a_stream_that_was_tampered_with_is_mended(
+    parts: Parts, tamper: Tamper, cause: str
 ) -> None:
-    async with open_parts(await make_settings()) as parts:
-        await parts.keeper.tick()
-        async with parts.database.connection() as connection:
-            assert await find_life(connection) is not None
-        assert RsaSigner
+    before = parts.repairs(cause)
+    await tamper(parts)
+    with capture_logs() as logs:
+        await tick_until(parts, lambda: is_mended(parts, cause, before))
+    assert {"event": "feed_mended", "cause": cause} in [
+        {name: line.get(name) for name in ("event", "cause")} for line in logs
+    ]
+    ids = await parts.revoke(2)
+    await parts.keeper.publish()
+    assert subjects(await parts.entries())[-2:] == ids
+
+
+async def is_mended(parts: Parts, cause: str, before: float) -> bool:
+    return parts.repairs(cause) > before and await beats_the_head(parts)
+
+
+async def replace_by_garbage(parts: Parts) -> None:
+    await parts.redis.set(f"{parts.root}:heartbeat", b"\xff\xfe")
+
+
+async def replace_by_a_list(parts: Parts) -> None:
+    await parts.redis.delete(f"{parts.root}:heartbeat")
+    await parts.redis.lpush(f"{parts.root}:heartbeat", "x")
+
+
+async def replace_by_an_old_one(parts: Parts) -> None:
+    old = await parts.feed.heartbeat()
+    await next_heartbeat(parts)
+    await parts.redis.set(f"{parts.root}:heartbeat", old)
+
+
+async def replace_by_a_strangers_of_a_far_epoch(parts: Parts) -> None:
+    await overwrite(parts, epoch="ffffffff-ffff-7fff-bfff-ffffffffffff", head=2**53 - 1)
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        replace_by_garbage,
+        replace_by_a_list,
+        replace_by_an_old_one,
+        replace_by_a_strangers_of_a_far_epoch,
+    ],
+)
+async def test_a_heartbeat_that_was_tampered_with_is_replaced(parts: Parts, tamper: Tamper) -> None:
+    before = parts.repairs("heartbeat")
+    await tamper(parts)
+    with capture_logs() as logs:
+        await tick_until(parts, lambda: is_mended(parts, "heartbeat", before))
+    assert "feed_mended" in [line["event"] for line in logs]

@@ -45,11 +45,10 @@ def test_any_bytes_are_credentials_or_refused(header: bytes) -> None:
     """TOK-13, ATK-30: nothing but InvalidClient is ever raised."""
     try:
         credentials = parse_basic(header)
-    except InvalidClient as refusal:
-        assert refusal.description == "client authentication failed"
-    else:
-        assert credentials.client_id
-        assert credentials.secret
+    except InvalidClient:
+        return
+    assert credentials.client_id
+    assert credentials.secret
 
 
 @pytest.mark.parametrize("text", ["a-Z_0:wws_-x", "a:b"])

@@ -93,7 +93,7 @@ async def failing(app: App, table: str, client_id: str, *, at: str) -> AsyncIter
     deferred = "DEFERRABLE INITIALLY DEFERRED" if at == "commit" else ""
     await execute(
         app,
-        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'refused by a test'; END $$",
     )
     await execute(
@@ -101,8 +101,10 @@ async def failing(app: App, table: str, client_id: str, *, at: str) -> AsyncIter
         f"CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON {table} {deferred} FOR EACH ROW "
         f"WHEN (NEW.client_id = '{client_id}') EXECUTE FUNCTION refuse()",
     )
-    yield
-    await execute(app, f"DROP TRIGGER refuse ON {table}")
+    try:
+        yield
+    finally:
+        await execute(app, "DROP FUNCTION refuse CASCADE")
 
 
 @pytest.mark.parametrize("table", ["revocations", "audit_events"])

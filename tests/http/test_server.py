@@ -26,8 +26,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from service.http import server
-from service.http.server import Limits, ListenError, StartUpError, TlsFiles, bind, serve
+from service.http import listening
+from service.http.listening import ListenError, TlsFiles, bind, tls_context
+from service.http.protocol import Limits
+from service.http.server import DEFAULT_LIMITS, StartUpError, serve
 
 ROOT = Path(__file__).parents[2]
 SECOND = timedelta(seconds=1)
@@ -68,7 +70,7 @@ async def app(scope, receive, send):
 
 
 @contextlib.contextmanager
-def serving(limits=server.DEFAULT_LIMITS, *, tls=None) -> Iterator[int]:
+def serving(limits=DEFAULT_LIMITS, *, tls=None) -> Iterator[int]:
     """A server in a thread; gives its port."""
     sockets, ready, control = bind(["127.0.0.1:0"]), threading.Event(), {}
     port = sockets[0].getsockname()[1]
@@ -477,7 +479,7 @@ def test_tls_serves_and_refuses_as_plain_http_does(tls_files):
 
 
 def test_tls_drops_old_versions_and_other_protocols(tls_files):
-    assert server._tls_context(tls_files).minimum_version == ssl.TLSVersion.TLSv1_2
+    assert tls_context(tls_files).minimum_version == ssl.TLSVersion.TLSv1_2
     with serving(Limits(head_seconds=0.3), tls=tls_files) as port:
         for sent in (b"", GET + b"\r\n"):
             with connect(port) as client:
@@ -513,7 +515,8 @@ def test_failing_start_up_is_raised(caplog):
 CHILD = """
 import asyncio, sys
 from datetime import timedelta
-from service.http.server import bind, serve
+from service.http.listening import bind
+from service.http.server import serve
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
@@ -658,14 +661,14 @@ def test_both_families_share_a_port():
 
 
 def test_absent_ipv6_loopback_can_be_left_out(monkeypatch):
-    listening = server._listening
+    really = listening._listening
 
     def without_ipv6(host, port):
         if host.version == 6:
             raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-        return listening(host, port)
+        return really(host, port)
 
-    monkeypatch.setattr(server, "_listening", without_ipv6)
+    monkeypatch.setattr(listening, "_listening", without_ipv6)
     [only] = bind(["127.0.0.1:0", "[::1]:0"], ipv6_optional=True)
     only.close()
     with pytest.raises(ListenError, match="::1 is not an address of this machine"):

@@ -35,7 +35,8 @@ def health_handlers(services: Services) -> list[HTTPRouteHandler]:
     def metrics() -> Response[bytes]:
         """Prometheus' text format."""
         body = generate_latest(services.metrics.registry)
-        return Response(body, media_type=CONTENT_TYPE_LATEST, headers=_UNCACHED)
+        # As a header: to a media type the framework would add a second charset.
+        return Response(body, headers={**_UNCACHED, "content-type": CONTENT_TYPE_LATEST})
 
     return [healthz, readyz, metrics]
 

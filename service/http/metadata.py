@@ -72,7 +72,9 @@ def _keys(services: Services, request: _Request, purpose: str) -> Response[bytes
 
 def _document(request: _Request, document: bytes, tag: str) -> Response[bytes]:
     """The document, or 304 to who has it (RFC 9110 §13.1.2)."""
-    known = [value.strip() for value in request.headers.get("if-none-match", "").split(",")]
+    sent = request.headers.get("if-none-match", "").split(",")
+    # Compared weakly: a proxy that compresses the document makes its tag a weak one.
+    known = [value.strip().removeprefix("W/") for value in sent]
     fresh = tag in known or "*" in known
     return Response(
         b"" if fresh else document,

@@ -16,6 +16,7 @@ MAX_ACCESS_TOKEN_TTL = timedelta(seconds=600)
 
 GRANT_TYPES = frozenset({"client_credentials"})
 SECRET_METHODS = frozenset({"client_secret_basic", "client_secret_post"})
+_METHODS = {"public": frozenset({"none"}), "confidential": SECRET_METHODS}
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{3,64}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
@@ -58,7 +59,12 @@ def digest_secret(secret: str) -> bytes:
 
 
 def is_client_id(text: str) -> bool:
-    """Whether the text can be a client id: never of a user id's shape (RFC 9700 §4.15)."""
+    """Whether the text can be a client id: never of a user id's shape (RFC 9700 §4.15).
+
+    Nor of a secret's: ids are logged, also when someone sends a secret in an id's place.
+    """
+    if text.startswith(SECRET_PREFIX):
+        return False
     return bool(_CLIENT_ID.fullmatch(text)) and not _UUID.fullmatch(text)
 
 
@@ -84,10 +90,10 @@ class Registration:
     def _identity_faults(self) -> list[str]:
         faults: list[str] = []
         if not is_client_id(self.id):
-            faults.append("id must be 3 to 64 of A-Z a-z 0-9 _ - and not look like a UUID")
+            faults.append("id must be 3 to 64 of A-Z a-z 0-9 _ - and neither a UUID nor a secret")
         if not self.name.isprintable() or not 1 <= len(self.name) <= 200:  # noqa: PLR2004
             faults.append("name must be 1 to 200 printable characters")
-        if (self.type == "public") != (self.token_endpoint_auth_method == "none"):  # noqa: S105
+        if self.token_endpoint_auth_method not in _METHODS.get(self.type, ()):
             faults.append("a public client has the method none, a confidential one a secret")
         return faults
 

@@ -1,6 +1,7 @@
 """A database that loses its last writes, as a fail-over or a restored backup does."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from uuid import UUID, uuid4
 
@@ -43,7 +44,7 @@ async def lose(parts: Parts, *, promoted: bool = True) -> None:
         for table in _TABLES:
             await connection.execute(f"DELETE FROM {table}")  # noqa: S608 (ours)
             await connection.execute(
-                f"INSERT INTO {table} OVERRIDING SYSTEM VALUE TABLE memory.{table}"  # noqa: S608
+                f"INSERT INTO {table} OVERRIDING SYSTEM VALUE TABLE memory.{table}"
             )
     await die(parts, promoted=promoted)
 
@@ -64,13 +65,19 @@ async def begin_anew(opened: Parts) -> Parts:
         head = await lock_head(connection)
         await begin_epoch(connection, head.epoch, await read_clock(connection))
     await renew_keys(opened.database, opened.keyring, opened.settings.issuer)
-    await opened.redis.flushdb()
+    await wipe_redis(opened)
     parts = replace(opened, keeper=new_keeper(opened))
     for _ in range(3):
         await parts.revoke()
         await parts.keeper.tick()
     await tick_until_beaten(parts)
     return parts
+
+
+async def wipe_redis(parts: Parts) -> None:
+    """Lose all that Redis has of these parts."""
+    if keys := await parts.redis.keys(f"{{{parts.settings.redis_prefix}}}:*"):
+        await parts.redis.delete(*keys)
 
 
 def new_keeper(parts: Parts) -> FeedKeeper:
@@ -80,15 +87,25 @@ def new_keeper(parts: Parts) -> FeedKeeper:
     )
 
 
-async def tick_until_beaten(parts: Parts, seconds: float = 10) -> None:
+async def tick_until_beaten(parts: Parts) -> None:
     """Tick until the heartbeat names the database's head."""
+
+    async def beaten() -> bool:
+        heartbeat, head = await parts.heartbeat(), await parts.head()
+        return heartbeat is not None and heartbeat.order[:2] == (head.epoch, head.number)
+
+    await tick_until(parts, beaten)
+
+
+async def tick_until(
+    parts: Parts, statement: Callable[[], Awaitable[bool]], seconds: float = 10
+) -> None:
+    """Tick until a statement comes true, once at least."""
     async with asyncio.timeout(seconds):
-        while True:
-            await parts.keeper.tick()
-            heartbeat, head = await parts.heartbeat(), await parts.head()
-            if heartbeat and heartbeat.order[:2] == (head.epoch, head.number):
-                return
+        await parts.keeper.tick()
+        while not await statement():
             await asyncio.sleep(0.02)
+            await parts.keeper.tick()
 
 
 async def fetch(parts: Parts, query: str, *args: object) -> object:

@@ -100,7 +100,7 @@ async def test_a_client_id_never_looks_like_a_users(
     make_client: MakeClient, client_id: str
 ) -> None:
     """CC-2: RFC 9700 §4.15."""
-    with pytest.raises(ClientRefused, match="not look like a UUID"):
+    with pytest.raises(ClientRefused, match="neither a UUID nor a secret"):
         await make_client(id=client_id)
 
 

@@ -221,7 +221,7 @@ def test_a_hop_beyond_the_last_fifty_is_not_read() -> None:
         ("::ffff:192.0.2.1", "192.0.2.1"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("fe80::1%eth0", "fe80::/64"),
-        ("not an address", "0.0.0.0"),
+        ("not an address", "0.0.0.0"),  # noqa: S104 (not a listener)
     ],
 )
 def test_failures_are_counted_under(peer: str, subject: str) -> None:
@@ -243,3 +243,29 @@ async def test_every_answer_has_the_common_headers(http: httpx.AsyncClient, path
         assert answer.headers.get_list("strict-transport-security") == ["max-age=31536000"]
         assert len(answer.headers.get_list("x-request-id")) == 1
         assert "server" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "error"),
+    [
+        ("GET", "/", 404, "not_found"),
+        ("POST", "/nowhere", 404, "not_found"),
+        ("GET", "/token/x.css", 404, "not_found"),
+        ("POST", "/token;.js", 404, "not_found"),
+        ("GET", "/docs", 404, "not_found"),
+        ("GET", "/schema/openapi.json", 404, "not_found"),
+        ("POST", DOCUMENT, 405, "method_not_allowed"),
+        ("DELETE", "/.well-known/jwks.json", 405, "method_not_allowed"),
+        ("POST", "/metrics", 405, "method_not_allowed"),
+    ],
+)
+async def test_nothing_there_is_said_in_json(
+    http: httpx.AsyncClient, method: str, path: str, status: int, error: str
+) -> None:
+    """ATK-94, LIB-12: and is not stored."""
+    answer = await http.request(method, path)
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert set(answer.json()) == {"error", "error_description"}
+    assert answer.headers.get_list("content-type") == ["application/json"]
+    assert answer.headers.get_list("cache-control") == ["no-store"]
+    assert ("allow" in answer.headers) == (status == 405)

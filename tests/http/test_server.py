@@ -1,4 +1,4 @@
-"""The server on real sockets: what it refuses byte by byte, its time limits, its drain, its TLS."""
+"""The server on real sockets: ATK-93, ATK-100, ATK-101, TOK-41; its time limits, drain and TLS."""
 
 import asyncio
 import contextlib

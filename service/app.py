@@ -150,6 +150,9 @@ async def _run(opened: _Opened) -> None:
     services = opened.services
     database, keyring = services.database, services.keyring
     await wait_for_schema(database)
+    # Known to the migration runner first, judged after: else a contract could slip in between.
+    await _until_done(lambda: report_pod(database, opened.pod))
+    await wait_for_schema(database)
     await _until_done(lambda: prepare(database, keyring, opened.master_keys, services.issuer))
     await services.keeper.tick()
     services.readiness.started = True

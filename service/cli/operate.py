@@ -1,9 +1,8 @@
 """watchword migrate, purge and recover."""
 
-from urllib.parse import urlsplit
-
 import click
 
+from migrations.connection import role_in
 from migrations.runner import migrate as run_migrations
 from service.cli.context import command, open_keyring, opened
 from service.flows.purge import purge as purge_database
@@ -23,7 +22,7 @@ async def migrate(dry_run: bool) -> None:  # noqa: FBT001 (a flag)
     owner = settings.migrate_database_url
     outcome = await run_migrations(
         owner.reveal() if owner else url,
-        app_role=urlsplit(url).username if owner else None,
+        app_role=role_in(url) if owner else None,
         dry_run=dry_run,
         report=click.echo,
     )

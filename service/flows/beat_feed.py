@@ -1,6 +1,6 @@
 """The heartbeat: each second, by whichever pod comes first, over a stream that is whole."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.flows.copy_feed import copy_missing
 from service.flows.feed_reader import prove_heartbeat
@@ -46,18 +46,24 @@ class Reading:
 
 
 async def beat_feed(
-    reading: Reading, feed: RedisFeed, keyring: Keyring, issuer: str
+    reading: Reading,
+    feed: RedisFeed,
+    keyring: Keyring,
+    issuer: str,
+    newest: Heartbeat | None = None,
 ) -> tuple[Heartbeat, Beat | None]:
     """The newest heartbeat in Redis, ours or another pod's, and how ours went (None: not due).
 
     Epoch, then number, then time only rise: an older heartbeat of ours is never written. What is no
-    heartbeat of this issuer is replaced, by a pod that has just read the database. Raises
-    RedisUnavailable.
+    heartbeat of this issuer is replaced, by a pod that has just read the database, and so is one
+    older than `newest`, the newest that this pod saw so far. Raises RedisUnavailable.
     """
     old = await feed.heartbeat()
     ours, theirs = reading.heartbeat(), prove_heartbeat(old, keyring, issuer)
     fresh = _FRESH_MS_WITHOUT_DATABASE if reading.database_away else _FRESH_MS
-    if theirs is not None and (
+    if theirs is not None and theirs == newest and _stands_still(theirs, ours):
+        ours = replace(ours, time=theirs.time + 1)
+    elif theirs is not None and (
         theirs.order >= ours.order
         or (theirs.order[:2] == ours.order[:2] and ours.time - theirs.time < fresh)
     ):
@@ -66,7 +72,17 @@ async def beat_feed(
         # Signed, perhaps, by a key that this pod has not heard of.
         return ours, Beat("overtaken", 0, 0)
     new = sign(keyring.key_set(FEED).signer, HEARTBEAT_TYP, heartbeat_claims(issuer, ours))
-    return ours, await feed.beat(ours.epoch, head=ours.head, floor=ours.floor, old=old, new=new)
+    beat = await feed.beat(ours.epoch, head=ours.head, floor=ours.floor, old=old, new=new)
+    rolled_back = theirs is not None and newest is not None and theirs.order < newest.order
+    return ours, replace(beat, forgery=rolled_back or (theirs is None and old != ""))
+
+
+def _stands_still(theirs: Heartbeat, ours: Heartbeat) -> bool:
+    """Whether a heartbeat that nobody replaced since the last tick is ahead of the clock.
+
+    By a fail-over the clock may fall back by a minute; so long the heart must not stop.
+    """
+    return theirs.order[:2] == ours.order[:2] and theirs.time >= ours.time
 
 
 async def mend_feed(reading: Reading, beat: Beat, feed: RedisFeed, database: Database) -> str:

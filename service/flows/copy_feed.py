@@ -11,6 +11,7 @@ from service.sql.connection import Database
 from service.sql.feed import list_entries
 
 _PAGE = 128
+_CHECKED = 32
 _MAX_LENGTH = 64 * 1024
 
 
@@ -23,6 +24,34 @@ async def copy_entries(
     """
     if entries and await feed.append(epoch, floor, entries) < entries[-1].number:
         await copy_missing(feed, database, Head(epoch, entries[-1].number, b""), floor)
+
+
+class CopyCheck:
+    """Whether the stream has PostgreSQL's bytes; numbers and length may be right and these not."""
+
+    def __init__(self, feed: RedisFeed, database: Database) -> None:
+        self._feed = feed
+        self._database = database
+        self._after = 0
+
+    async def is_true(self, head: Head, floor: int) -> bool:
+        """Look at the newest entries, and at a further page of the older ones at each call.
+
+        Raises RedisUnavailable, DatabaseUnavailable.
+        """
+        newest = max(floor - 1, head.number - _CHECKED)
+        self._after = self._after if floor <= self._after < newest else floor - 1
+        pages, self._after = {newest, self._after}, self._after + _CHECKED
+        return all([await self._is_page_true(head, after) for after in pages])
+
+    async def _is_page_true(self, head: Head, after: int) -> bool:
+        count = min(_CHECKED, head.number - after)
+        if not count:
+            return True
+        copied = await self._feed.read(head.epoch, after, count)
+        async with self._database.connection() as connection:
+            rows = await list_entries(connection, head.epoch, after, count)
+        return copied == [jws for _, jws in rows]
 
 
 async def copy_missing(feed: RedisFeed, database: Database, head: Head, floor: int) -> None:

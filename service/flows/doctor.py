@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from migrations.files import Applied, judge, load
+from migrations.files import SchemaState, judge, load, read_applied
 from service.flows.feed_reader import prove_heartbeat
 from service.flows.load_keys import load_keys
 from service.keys.keyring import Keyring, KeyringError
@@ -16,7 +16,6 @@ from service.settings import Settings
 from service.sql.connection import Connection, Database, DatabaseUnavailable
 from service.sql.feed import read_state
 from service.sql.instances import list_living_instances
-from service.sql.schema_migrations import has_migrations_table, list_applied
 
 _MAX_CLOCK_DIFFERENCE_SECONDS = 5.0
 _MAX_HEARTBEAT_AGE_MS = 5_000
@@ -52,22 +51,26 @@ async def examine(settings: Settings, database: Database, feed: RedisFeed) -> li
 async def _examine_database(settings: Settings, database: Database) -> AsyncIterator[Finding]:
     try:
         async with database.probe() as connection:
-            if not await has_migrations_table(connection):
-                yield Finding("fault", "schema", "empty: run 'watchword migrate'")
+            state = judge(await read_applied(connection), load())
+            if not state.fits:
+                fault = _schema_fault(state)
+                yield Finding("fault", "schema", fault)
                 return
-            rows = await list_applied(connection)
-            state = judge([Applied(number=n, phase=p, checksum=c) for n, p, c in rows], load())
-            yield (
-                Finding("ok", "schema", "has all that this release needs")
-                if state.fits
-                else Finding("fault", "schema", "not this release's: run 'watchword migrate'")
-            )
+            yield Finding("ok", "schema", "has all that this release needs")
             async for finding in _examine_state(connection):
                 yield finding
     except DatabaseUnavailable as error:
         yield Finding("fault", "postgresql", f"{error.__cause__}: check WATCHWORD_DATABASE_URL")
     if settings.is_loopback:
         yield Finding("warning", "issuer", "a loopback URL: for development only")
+
+
+def _schema_fault(state: SchemaState) -> str:
+    if state.contracted_beyond:
+        return "of a newer release: install that one"
+    if state.edited:
+        return f"other files were applied as {', '.join(state.edited)}: install that release again"
+    return f"lacks {', '.join(state.missing)}: run 'watchword migrate'"
 
 
 async def _examine_state(connection: Connection) -> AsyncIterator[Finding]:

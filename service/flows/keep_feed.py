@@ -2,12 +2,13 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
 from service.flows.beat_feed import Reading, beat_feed, mend_feed
 from service.flows.begin_life import LossUnknown, begin_life
-from service.flows.copy_feed import copy_entries
+from service.flows.copy_feed import CopyCheck, copy_entries
 from service.flows.load_keys import renew_keys
-from service.flows.publish_revocations import publish_revocations
+from service.flows.publish_revocations import ENTRIES_AT_ONCE, publish_revocations
 from service.keys.keyring import Keyring
 from service.oauth.feed import Head, Heartbeat
 from service.oauth.revocation import CLIENT_FACT_TTL
@@ -37,6 +38,9 @@ class FeedKeeper:
         self._fresh = False
         self._keys_of: tuple[str, tuple[str, ...]] | None = None
         self._beyond: int | None = None
+        self._check = CopyCheck(feed, database)
+        self._doubted = False
+        self._newest: Heartbeat | None = None
         self.redis_away = False
         self.loss_unknown = False
 
@@ -53,13 +57,13 @@ class FeedKeeper:
         next_tick = 0.0
         while True:
             wait = next_tick - time.monotonic()
-            try:
-                async with asyncio.timeout(max(0.0, wait)):
-                    await self._due.wait()
-            except TimeoutError:
+            if wait <= 0:  # first: under a load of revocations there always is a nudge
                 next_tick = time.monotonic() + _TICK_SECONDS
                 await self._guarded_tick()
-            else:
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._due.wait()
                 await self._guarded_publish()
 
     async def _guarded_tick(self) -> None:
@@ -77,24 +81,26 @@ class FeedKeeper:
     async def publish(self) -> int:
         """Number, sign and copy what is due; how many entries that made."""
         self._due.clear()
-        began, count = time.monotonic(), 0
-        try:
-            while True:
-                epoch, entries = await publish_revocations(
-                    self._database, self._keyring, self._issuer
-                )
-                if not entries:
-                    return count
-                count += len(entries)
-                self._metrics.published.inc(len(entries))
-                floor = self._state.floor if self._state and self._state.head.epoch == epoch else 1
-                await copy_entries(self._feed, self._database, epoch, floor, entries)
-                self._metrics.publish_lag.observe(time.monotonic() - began)
-        except RedisUnavailable:
-            self._note_redis(away=True)
-        except DatabaseUnavailable:
-            pass  # the tick publishes them; nothing is lost
+        count, entries = 0, ENTRIES_AT_ONCE
+        with suppress(DatabaseUnavailable):  # the tick publishes them; nothing is lost
+            while entries == ENTRIES_AT_ONCE:  # what commits meanwhile has its own nudge
+                entries = await self._publish_some()
+                count += entries
         return count
+
+    async def _publish_some(self) -> int:
+        began = time.monotonic()
+        epoch, entries = await publish_revocations(self._database, self._keyring, self._issuer)
+        if not entries:
+            return 0
+        self._metrics.published.inc(len(entries))
+        floor = self._state.floor if self._state and self._state.head.epoch == epoch else 1
+        try:
+            await copy_entries(self._feed, self._database, epoch, floor, entries)
+            self._metrics.publish_lag.observe(time.monotonic() - began)
+        except RedisUnavailable:
+            self._note_redis(away=True)  # numbers do not wait for Redis
+        return len(entries)
 
     async def tick(self) -> None:
         """Read the state; do what it asks for; beat."""
@@ -105,9 +111,7 @@ class FeedKeeper:
             await self.publish()
             await self._read()
         try:
-            heartbeat, beat = await beat_feed(
-                self._reading(), self._feed, self._keyring, self._issuer
-            )
+            heartbeat, beat = await self._beat()
             await self._judge(beat)
         except RedisUnavailable:
             self._note_redis(away=True)
@@ -116,7 +120,17 @@ class FeedKeeper:
         else:
             self._note_redis(away=False)
             if beat is None or beat.outcome == "beaten":
-                self._note_heartbeat(heartbeat)
+                self._metrics.heartbeat_at.set(heartbeat.time / 1000)
+
+    async def _beat(self) -> tuple[Heartbeat, Beat | None]:
+        heartbeat, beat = await beat_feed(
+            self._reading(), self._feed, self._keyring, self._issuer, self._newest
+        )
+        if beat is None or beat.outcome == "beaten":
+            self._newest = max(self._newest or heartbeat, heartbeat, key=lambda it: it.order)
+        if beat is not None and beat.forgery and beat.outcome == "beaten":
+            self._note_repair("heartbeat", beat)
+        return heartbeat, beat
 
     async def _read(self) -> None:
         """Take the newest state; begin a life first where one has to begin."""
@@ -185,20 +199,26 @@ class FeedKeeper:
         lost. One that is ahead of the state was perhaps only copied after it was read; it is
         beyond the head for sure when a later reading still has not reached it.
         """
-        if beat is None or beat.outcome != "incomplete" or not self._fresh:
-            self._beyond = None
+        if beat is None or beat.outcome == "overtaken" or not self._fresh:
             return
         reading = self._reading()
-        seen, self._beyond = self._beyond, None
-        if beat.last > reading.state.head.number and (
-            seen is None or reading.state.head.number >= seen
-        ):
-            self._beyond = beat.last
+        if await self._may_be_whole(beat, reading):
             return
         cause = await mend_feed(reading, beat, self._feed, self._database)
-        self._metrics.feed_repairs.labels(cause).inc()
-        log.warning("feed_mended", cause=cause, last=beat.last, length=beat.length)
-        await beat_feed(self._reading(), self._feed, self._keyring, self._issuer)
+        self._note_repair(cause, beat)
+        await self._beat()
+
+    async def _may_be_whole(self, beat: Beat, reading: Reading) -> bool:
+        head, seen, doubted = reading.state.head, self._beyond, self._doubted
+        self._beyond, self._doubted = None, False
+        if beat.last > head.number and (seen is None or head.number >= seen):
+            self._beyond = beat.last
+            return True
+        if beat.last > head.number or beat.outcome == "incomplete":
+            return False
+        # Another pod may have trimmed the stream between two looks: what counts is the next time.
+        self._doubted = not await self._check.is_true(head, reading.floor)
+        return not (self._doubted and doubted)
 
     def _reading(self) -> Reading:
         if self._state is None:
@@ -216,5 +236,6 @@ class FeedKeeper:
         self.redis_away = away
         self._metrics.away.labels("redis").set(away)
 
-    def _note_heartbeat(self, heartbeat: Heartbeat) -> None:
-        self._metrics.heartbeat_at.set(heartbeat.time / 1000)
+    def _note_repair(self, cause: str, beat: Beat) -> None:
+        self._metrics.feed_repairs.labels(cause).inc()
+        log.warning("feed_mended", cause=cause, last=beat.last, length=beat.length)

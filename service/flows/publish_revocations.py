@@ -15,7 +15,7 @@ from service.sql.feed import insert_entry, lock_head, update_head
 from service.sql.revocations import list_unnumbered, number_revocations
 from service.sql.signing_keys import is_key_dead
 
-_ENTRIES_AT_ONCE = 16
+ENTRIES_AT_ONCE = 16
 
 
 async def publish_revocations(
@@ -34,7 +34,7 @@ async def publish_revocations(
         signer = keyring.key_set(FEED).signer
         if await find_life(connection) is None or await is_key_dead(connection, signer.kid):
             return head.epoch, []
-        due = await list_unnumbered(connection, FACTS_PER_ENTRY * _ENTRIES_AT_ONCE)
+        due = await list_unnumbered(connection, FACTS_PER_ENTRY * ENTRIES_AT_ONCE)
         numbers: list[int] = []
         for facts in _pages([fact for _, fact in due]):
             jws = sign(signer, ENTRY_TYP, entry_claims(issuer, head, facts))

@@ -6,7 +6,7 @@ import socket
 import time
 from uuid import uuid4
 
-from migrations.files import Applied, MigrationError, judge, latest, load
+from migrations.files import MigrationError, judge, latest, load, read_applied
 from service.flows.load_keys import create_first_keys, load_keys
 from service.keys.keyring import Keyring
 from service.keys.master_keys import MasterKeys
@@ -15,7 +15,6 @@ from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 from service.sql.connection import Database, DatabaseUnavailable
 from service.sql.feed import insert_feed
 from service.sql.instances import Instance, upsert_instance
-from service.sql.schema_migrations import has_migrations_table, list_applied
 from service.telemetry import log
 
 _POLL_SECONDS = 1.0
@@ -56,12 +55,11 @@ async def wait_for_schema(database: Database) -> None:
 async def _schema_fault(database: Database) -> str | None:
     try:
         async with database.probe() as connection:
-            migrated = await has_migrations_table(connection)
-            rows = await list_applied(connection) if migrated else []
+            applied = await read_applied(connection)
     except DatabaseUnavailable as error:
         return f"PostgreSQL does not answer; trying again each second ({error.__cause__!r:.200})"
     try:
-        state = judge([Applied(number=n, phase=p, checksum=c) for n, p, c in rows], load())
+        state = judge(applied, load())
     except MigrationError as error:
         raise CannotRun(str(error)) from None
     if state.contracted_beyond:

@@ -77,7 +77,8 @@ _APPEND = script(
 )
 
 # KEYS: heartbeat, stream. ARGV: the heartbeat to be replaced, the new one, head, floor.
-# Only over a stream that has all from floor to head; so after a flush it returns last.
+# Only over a stream that has all from floor to head; so after a flush it returns last. Entries
+# that were added since the head was read do no harm: under load there always are some.
 _BEAT = script(
     _MEASURE
     + _CURRENT
@@ -89,7 +90,7 @@ _BEAT = script(
     clean(KEYS[2])
     redis.call('XTRIM', KEYS[2], 'MINID', '=', floor .. '-0')
     local last, length = measure(KEYS[2], floor)
-    if last ~= head or length ~= head - floor + 1 then
+    if last < head or length ~= last - floor + 1 then
         return {'incomplete', last, length}
     end
     redis.call('SET', KEYS[1], ARGV[2])
@@ -109,11 +110,15 @@ class SignedEntry:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """How a heartbeat went: `beaten`, `overtaken` by another pod's, or the stream `incomplete`."""
+    """How a heartbeat went: `beaten`, `overtaken` by another pod's, or the stream `incomplete`.
+
+    `forgery`: what stood in its place is not what a pod left there.
+    """
 
     outcome: str
     last: int
     length: int
+    forgery: bool = False
 
 
 class RedisFeed:

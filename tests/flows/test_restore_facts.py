@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.flows.begin_life import LossUnknown, begin_life
+from service.flows.begin_life import LossUnknown, begin_epoch, begin_life
 from service.flows.load_keys import renew_keys
 from service.oauth.signing_key import FEED, TOKEN
+from service.sql.feed import lock_head
+from service.sql.signing_keys import activate_pending_keys, read_clock
 from tests.conftest import MakeSettings
 from tests.faults.lost_writes import (
     begin_anew,
@@ -63,7 +65,8 @@ async def kill(parts: Parts, *kids: str) -> None:
             kid,
         )
         await write_fact(parts, "kid", kid)
-    await execute(parts, "UPDATE signing_keys SET state = 'active' WHERE state = 'pending'")
+    async with parts.database.connection() as connection:
+        await activate_pending_keys(connection)
     await renew_keys(parts.database, parts.keyring, parts.settings.issuer)
 
 
@@ -141,11 +144,16 @@ async def test_a_key_that_a_heartbeat_lists_is_dead_though_the_loss_is_unknown(
     assert parts.keyring.key_set(TOKEN).signer.kid == before["pending"]
 
 
-async def test_a_lost_death_of_the_feeds_key_stays_unknown(parts: Parts) -> None:
-    """What the killed key signed proves nothing; its successor did not sign it again."""
+async def test_a_lost_death_of_the_feeds_key_is_taken_back_though_the_loss_is_unknown(
+    parts: Parts,
+) -> None:
+    """Its successor signs in a new epoch, which the database lost as well."""
     before = await kids(parts, FEED)
     await remember(parts)
     await kill(parts, before["active"])
+    async with parts.database.transaction() as connection:
+        head = await lock_head(connection)
+        await begin_epoch(connection, head.epoch, await read_clock(connection))
     await tick_until_beaten(parts)
     await lose(parts)
     with pytest.raises(LossUnknown):

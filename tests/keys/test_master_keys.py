@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
     return fill(tmp_path / "keys")
 
 
-def fill(folder: Path, current: str = "wrap 1\nrefresh 1\n", **files: str) -> Path:
+def fill(folder: Path, current: str = "wrap 1\nrefresh 1\n") -> Path:
     folder.mkdir(exist_ok=True)
     write(folder / "current", current)
     for name in ("wrap-1.key", "refresh-1.key"):
@@ -139,7 +139,7 @@ def test_each_fault_is_said_in_one_line_that_names_the_file(
 
 
 def test_missing_folder_is_said_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(MasterKeyError, match="WATCHWORD_KEYS_DIR.*'watchword keys init'") as fault:
+    with pytest.raises(MasterKeyError, match=r"WATCHWORD_KEYS_DIR.*'watchword keys init'") as fault:
         read_master_keys(tmp_path / "nowhere")
     assert str(tmp_path / "nowhere") in str(fault.value)
     write(tmp_path / "file", "")

@@ -32,7 +32,7 @@ def main() -> None:
         print_row("start to ready, s", f"{pod.started_in:.2f}", "", "2", "keys exist")
 
 
-def measure(  # noqa: PLR0917 (a row of the table)
+def measure(
     pod: Pod, name: str, message: bytes, target: float, sign: Callable[[], None], expect: bytes
 ) -> None:
     """Rounds of load and yardstick in turn; the median of the rounds' ratios."""

@@ -6,9 +6,9 @@ CREATE TABLE instances (
     id uuid PRIMARY KEY,
     name text NOT NULL,
     release text NOT NULL,
-    schema_number integer NOT NULL,
+    schema_number bigint NOT NULL,
     wrap_key_ids text[] NOT NULL,
-    refresh_key_ids integer[] NOT NULL,
+    refresh_key_ids bigint[] NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
@@ -99,7 +99,7 @@ CREATE TABLE sessions (
     audiences text[] NOT NULL,
     roles text[] NOT NULL DEFAULT '{}',
     claims_version bigint NOT NULL DEFAULT 0,
-    retried_generations smallint NOT NULL DEFAULT 0,
+    retried_generations bigint NOT NULL DEFAULT 0,
     dpop_jkt text,
     auth_time timestamptz NOT NULL,
     acr text,

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-
 _INTROSPECT = (
     'curl -s -u "$CLIENT_ID:$CLIENT_SECRET" -d "token=$TOKEN" $WATCHWORD_ISSUER/introspect; echo'
 )

@@ -40,9 +40,10 @@ class CopyCheck:
         Raises RedisUnavailable, DatabaseUnavailable.
         """
         newest = max(floor - 1, head.number - _CHECKED)
-        self._after = self._after if floor <= self._after < newest else floor - 1
-        pages, self._after = {newest, self._after}, self._after + _CHECKED
-        return all([await self._is_page_true(head, after) for after in pages])
+        older = self._after if floor <= self._after < newest else floor - 1
+        true = [await self._is_page_true(head, after) for after in {newest, older}]
+        self._after = older + _CHECKED if all(true) else older
+        return all(true)
 
     async def _is_page_true(self, head: Head, after: int) -> bool:
         count = min(_CHECKED, head.number - after)

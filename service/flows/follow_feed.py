@@ -1,18 +1,34 @@
 """Following the feed in the service itself: a client fact drops the cached client at once."""
 
 import asyncio
+from dataclasses import dataclass
 
 from service.flows.client_cache import ClientCache
 from service.flows.feed_reader import prove_entry
 from service.flows.keep_feed import FeedKeeper
 from service.keys.keyring import Keyring
-from service.oauth.feed import Entry
+from service.oauth.feed import Entry, Head
 from service.redis.connection import RedisUnavailable
 from service.redis.feed import RedisFeed
+from service.telemetry import log
 
-_BLOCK_SECONDS = 5.0
+_BLOCK_SECONDS = 1.0
 _PAUSE_SECONDS = 1.0
 _PAGE = 256
+
+
+@dataclass(slots=True)
+class _Place:
+    """What was followed so far."""
+
+    epoch: str = ""
+    number: int = 0
+
+    def take(self, head: Head) -> None:
+        """Begin at the first head, and every later epoch at its beginning."""
+        if head.epoch != self.epoch:
+            self.number = 0 if self.epoch else head.number
+            self.epoch = head.epoch
 
 
 async def follow_feed(
@@ -22,27 +38,27 @@ async def follow_feed(
 
     While Redis is away the cache's own 5 seconds hold; nothing here is needed for safety.
     """
-    epoch, number = "", 0
+    place = _Place()
     while True:
-        head = keeper.head()
-        if head is None:
-            await asyncio.sleep(_PAUSE_SECONDS)
-            continue
-        if head.epoch != epoch:
-            epoch, number = head.epoch, head.number
         try:
-            page = await feed.read(epoch, number, _PAGE, block=_BLOCK_SECONDS)
-        except RedisUnavailable:
-            await asyncio.sleep(_PAUSE_SECONDS)
-            continue
-        for jws in page:
-            entry = prove_entry(jws, keyring, issuer)
-            if entry is None or entry.epoch != epoch:
-                await asyncio.sleep(_PAUSE_SECONDS)
-                epoch = ""  # forged or out of place: begin at the head again
-                break
-            number = entry.number
-            _apply(entry, clients)
+            while (head := keeper.head()) is not None:
+                place.take(head)
+                page = await feed.read(place.epoch, place.number, _PAGE, block=_BLOCK_SECONDS)
+                for entry in (_prove(jws, place.epoch, keyring, issuer) for jws in page):
+                    place.number = entry.number
+                    _apply(entry, clients)
+        except RedisUnavailable as error:
+            log.debug("feed_not_followed", reason=str(error))  # mended by whoever beats next
+        except Exception as error:  # noqa: BLE001 (the loop must outlive any fault)
+            log.error("feed_follow_failed", error=repr(error), exc_info=True)
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _prove(jws: str, epoch: str, keyring: Keyring, issuer: str) -> Entry:
+    entry = prove_entry(jws, keyring, issuer)
+    if entry is None or entry.epoch != epoch:
+        raise RedisUnavailable("a forged entry, or one out of place")
+    return entry
 
 
 def _apply(entry: Entry, clients: ClientCache) -> None:

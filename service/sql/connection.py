@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, LiteralString, Protocol
 
 import asyncpg
@@ -39,7 +39,8 @@ _AWAY = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.FeatureNotSupportedError,  # a standby that was not promoted has no unlogged tables
-    asyncpg.TargetServerAttributeNotMatched,  # of several servers none is the primary
+    # Of several servers none is the primary; or the connection was cut between two statements.
+    asyncpg.InternalClientError,
 )
 # What says that it is there but can't do this one thing at present.
 _BUSY = (
@@ -128,8 +129,9 @@ class Database:
             raise DatabaseUnavailable(f"PostgreSQL is busy: {type(error).__name__}") from error
         except _AWAY as error:
             self.away = True
-            if connection is not None and not connection.is_closed():
-                connection.terminate()
+            if connection is not None:
+                with suppress(asyncpg.InterfaceError):  # the pool let go of it when it was cut
+                    connection.terminate()
             raise DatabaseUnavailable(f"PostgreSQL is away: {type(error).__name__}") from error
         finally:
             if connection is not None:

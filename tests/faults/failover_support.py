@@ -23,6 +23,8 @@ from service.embedded.postgres import DATABASE, USER, EmbeddedPostgres
 from service.embedded.redis import EmbeddedRedis
 from service.keys.master_keys import create_master_keys
 from service.oauth.jws import encode_base64url
+from service.sql.connection import Database, DatabaseUnavailable
+from service.sql.feed import read_state
 from tests.conftest import AUDIENCE, ISSUER
 
 UNSYNCED = {"fsync": "off", "full_page_writes": "off"}
@@ -96,6 +98,14 @@ class Pod:
         """The lines of its log about an event."""
         lines = [json.loads(line) for line in self.log.read_bytes().splitlines()]
         return [line for line in lines if line["event"] == event]
+
+    def failures(self) -> list[dict[str, Any]]:
+        """What it logged that must never happen, whatever fails beside it."""
+        return [
+            line
+            for event in ("failure", "feed_tick_failed", "feed_publish_failed")
+            for line in [*self.lines(event), *self.lines("background_work_failed")]
+        ]
 
     def stop(self) -> None:
         self.http.close()
@@ -195,6 +205,23 @@ def address_of_all(password: str, ports: list[int]) -> str:
     """One address of several servers, of which the driver finds the primary."""
     hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
     return f"postgresql://{USER}:{password}@{hosts}/{DATABASE}?target_session_attrs=read-write"
+
+
+def is_away(database_url: str) -> bool:
+    """Whether a pod takes that database for one that is away, as it has to take a standby."""
+
+    async def run() -> bool:
+        database = Database(database_url, connections=2, statement_cache=0)
+        try:
+            async with database.probe() as connection:
+                await read_state(connection)
+        except DatabaseUnavailable:
+            return database.away
+        finally:
+            await database.close()
+        return False
+
+    return asyncio.run(run())
 
 
 def catch_up(primary: EmbeddedPostgres) -> None:

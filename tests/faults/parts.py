@@ -1,6 +1,7 @@
 """The parts of a pod without its background work: a test decides what happens when."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from uuid import uuid4
@@ -64,8 +65,10 @@ class Parts:
         assert tail.head == head
         return tail.entries
 
-    async def revoke(self, count: int = 1, *, over: Connection | None = None) -> list[str]:
-        """Write facts about new tokens, without a number, and commit them; their ids.
+    async def revoke(
+        self, count: int = 1, *, kind: str = "jti", over: Connection | None = None
+    ) -> list[str]:
+        """Write facts about as many new tokens or others, unnumbered, and commit them; their ids.
 
         `over` a connection of the caller's they are written and not committed.
         """
@@ -73,11 +76,13 @@ class Parts:
         async with nullcontext(over) if over else self.database.connection() as connection:
             await connection.execute(
                 """
-                INSERT INTO revocations (kind, subject, expires_at, reason, actor)
-                SELECT 'jti', id, clock_timestamp() + '10 minutes'::interval, 'test', 'test'
+                INSERT INTO revocations (kind, subject, version, expires_at, reason, actor)
+                SELECT $2, id, CASE WHEN $2 IN ('client', 'stale') THEN 1 ELSE 0 END,
+                       clock_timestamp() + '10 minutes'::interval, 'test', 'test'
                 FROM unnest($1::text[]) AS id
                 """,
                 ids,
+                kind,
             )
         return ids
 
@@ -116,3 +121,39 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
 def subjects(entries: tuple[Entry, ...]) -> list[str]:
     """Who the facts of entries are about, in the order of the stream."""
     return [fact["subject"] for entry in entries for fact in entry.facts]
+
+
+async def add_entries(parts: Parts, count: int) -> None:
+    """Publish facts one by one, and wait for the heartbeat over them."""
+    await parts.keeper.tick()
+    for _ in range(count):
+        await parts.revoke()
+        await parts.keeper.publish()
+    await tick_until(parts, lambda: beats_the_head(parts))
+
+
+async def tick_until(
+    parts: Parts, statement: Callable[[], Awaitable[object]], seconds: float = 10
+) -> None:
+    """Tick until a statement comes true."""
+    async with asyncio.timeout(seconds):
+        while not await statement():
+            await parts.keeper.tick()
+            await asyncio.sleep(0.02)
+
+
+async def beats_the_head(parts: Parts) -> bool:
+    """Whether the heartbeat names the head of PostgreSQL."""
+    heartbeat, head = await parts.heartbeat(), await parts.head()
+    return heartbeat is not None and heartbeat.order[:2] == (head.epoch, head.number)
+
+
+async def next_heartbeat(parts: Parts) -> None:
+    """Tick until a heartbeat newer than the present one stands there."""
+    before = await parts.heartbeat()
+
+    async def rose() -> bool:
+        heartbeat = await parts.heartbeat()
+        return heartbeat is not None and (before is None or heartbeat.order > before.order)
+
+    await tick_until(parts, rose)

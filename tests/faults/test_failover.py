@@ -11,7 +11,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from service.embedded.postgres import EmbeddedPostgres
+from service.embedded.postgres import DATABASE, EmbeddedPostgres
 from tests.faults.failover_support import (
     Pod,
     Site,
@@ -19,6 +19,7 @@ from tests.faults.failover_support import (
     catch_up,
     cut,
     free_port,
+    is_away,
     open_site,
     orders,
     sql,
@@ -148,8 +149,7 @@ def test_a_failover_that_lost_writes_and_then_one_that_lost_redis_too(site: Site
     rising = orders(heartbeats)
     assert rising == sorted(rising)
     assert len({epoch for epoch, _, _ in rising}) == 3
-    for pod in pods:
-        assert not pod.lines("feed_tick_failed")
+    assert not [line for pod in [*pods, hermit] for line in pod.failures()]
 
 
 def lose_to_the_feed(
@@ -168,6 +168,7 @@ def lose_to_the_feed(
     sql(primary, _USER_SESSION.format(**names))
     pod.revoke(orders_, kept)
     catch_up(primary)
+    assert is_away(standby.url())
     cut(standby)
     pod.revoke(orders_, lost)
     site.run(url, "clients", "disable", "billing")
@@ -178,6 +179,7 @@ def lose_to_the_feed(
 
     with watched(lambda: [p.introspect(client, t) for p in pods[:2] for client, t in void]) as seen:
         primary.kill()
+        assert is_away(url)
         standby.promote()
         until(lambda: all(p.introspect(orders_, live) == "active" for p in pods[:2]))
         until(lambda: site.heartbeat()["epoch"] > old_epoch)
@@ -237,3 +239,75 @@ def lose_all(
 def kids(pod: Pod) -> list[str]:
     """The ids of the keys that sign tokens, as the pod publishes them."""
     return [key["kid"] for key in pod.http.get("/.well-known/jwks.json").json()["keys"]]
+
+
+def test_a_restored_dump_is_a_new_life_wherever_it_is_restored(site: Site) -> None:
+    server, dump = site.start_server(), site.folder / "dump"
+    site.run(server.url(), "migrate")
+    client = site.make_client(server.url(), "orders")
+    lives = [restore_in_place(site, server, client, dump)]
+    lives.append(restore_beside(site, server, client, dump))
+    site.redis.flushall()
+    other = site.start_server()
+    pod, token = start_on_a_copy(site, other, client, dump)
+    until(lambda: pod.lines("database_lost_writes"))
+    assert pod.introspect(client, token) == "503"
+    site.run(other.url("copy"), "recover", "--sessions", "end")
+    until(lambda: pod.introspect(client, token) == "inactive")
+    until(lambda: pod.introspect(client, pod.token(client)) == "active")
+    until(lambda: site.heartbeat() and len(verify_feed(site, pod)) == 4 + 1)
+    lives.append(sql(other, LIFE, database="copy"))
+    assert len(set(lives)) == 3
+
+
+def restore_in_place(
+    site: Site, server: EmbeddedPostgres, client: tuple[str, str], dump: Path
+) -> object:
+    """Into the same database, under a pod that runs, whose feed reaches back."""
+    pod = site.start_pod(server.url())
+    until(pod.is_ready)
+    live, lost = pod.token(client), pod.token(client)
+    until(site.heartbeat)
+    server.run_client("pg_dump", ["-Fc", "-f", str(dump), DATABASE])
+    old = site.heartbeat()["epoch"]
+    pod.revoke(client, lost)
+    until(lambda: site.heartbeat()["head"] == 1)
+    with watched(lambda: pod.introspect(client, lost)) as seen:
+        whole = ["--clean", "--single-transaction"]
+        server.run_client("pg_restore", [*whole, "-d", DATABASE, str(dump)])
+        until(lambda: pod.introspect(client, live) == "active")
+        until(lambda: site.heartbeat()["epoch"] > old)
+    assert "active" not in seen
+    assert pod.introspect(client, lost) == "inactive"
+    assert len(verify_feed(site, pod)) == 1
+    pod.stop()
+    return sql(server, LIFE)
+
+
+def restore_beside(
+    site: Site, server: EmbeddedPostgres, client: tuple[str, str], dump: Path
+) -> object:
+    """Into a new database of the same cluster; the feed reaches back."""
+    pod = site.start_pod(server.url())
+    until(pod.is_ready)
+    server.run_client("pg_dump", ["-Fc", "-f", str(dump), DATABASE])
+    lost = pod.token(client)
+    pod.revoke(client, lost)
+    until(lambda: site.heartbeat()["head"] == 2)
+    pod.stop()
+    pod, live = start_on_a_copy(site, server, client, dump)
+    until(lambda: pod.introspect(client, live) == "active")
+    assert pod.introspect(client, lost) == "inactive"
+    pod.stop()
+    return sql(server, LIFE, database="copy")
+
+
+def start_on_a_copy(
+    site: Site, server: EmbeddedPostgres, client: tuple[str, str], dump: Path
+) -> tuple[Pod, str]:
+    """A pod over the dump, restored into a database of its own; a token that it signed."""
+    server.create_database("copy")
+    server.run_client("pg_restore", ["-d", "copy", str(dump)])
+    pod = site.start_pod(server.url("copy"))
+    until(pod.is_ready)
+    return pod, pod.token(client)

@@ -15,6 +15,7 @@ from service.flows.keep_feed import FeedKeeper
 from service.flows.manage_clients import create_client, revoke_client
 from service.oauth.access_token import AccessToken
 from service.sql.database_life import find_life
+from service.sql.feed import lock_head
 from service.sql.revocations import are_tokens_live
 from tests.conftest import AUDIENCE, REGISTRATION, MakeSettings
 from tests.faults.lost_writes import (
@@ -24,6 +25,7 @@ from tests.faults.lost_writes import (
     fetch,
     lose,
     make_session,
+    new_keeper,
     remember,
     tick_until_beaten,
     wipe_redis,
@@ -229,6 +231,23 @@ async def test_of_pods_that_find_the_life_missing_at_once_one_begins_it(parts: P
     epochs = {head.epoch for keeper in keepers if (head := keeper.head())}
     assert epochs == {(await parts.head()).epoch}
     assert set(lost) <= set(subjects(await parts.entries()))
+
+
+async def test_what_was_lost_is_never_mended_away(parts: Parts) -> None:
+    """A pod with an old reading finds more in the stream than it knows of, and no way to ask."""
+    await remember(parts)
+    lost = await parts.revoke()
+    await new_keeper(parts).publish()
+    await parts.redis.delete(f"{parts.root}:heartbeat")
+    await lose(parts, promoted=False)
+    async with parts.database.transaction() as connection:
+        await lock_head(connection)
+        for _ in range(4):
+            await parts.keeper.tick()
+    assert not parts.keeper.loss_unknown
+    assert await parts.redis.xlen(await parts.stream()) == 4
+    await begin(parts)
+    assert await stands(parts, lost[0])
 
 
 async def test_a_restored_copy_of_the_life_is_none(parts: Parts) -> None:

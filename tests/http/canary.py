@@ -4,6 +4,7 @@ import builtins
 import io
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
@@ -14,7 +15,10 @@ from service.settings import Settings
 
 @contextmanager
 def canary(settings: Settings) -> Iterator[list[str]]:
-    """What was connected to beside PostgreSQL and Redis, each name looked up, each file opened."""
+    """What was connected to beside PostgreSQL and Redis, each name looked up, each file opened.
+
+    Python's own files are let through: a library in the background may read one at any time.
+    """
     urls = (settings.database_url, settings.redis_url)
     own = {urlsplit(url.reveal()).port for url in urls}
     seen: list[str] = []
@@ -30,7 +34,8 @@ def canary(settings: Settings) -> Iterator[list[str]]:
         return original(host, *args, **kwargs)
 
     def open_file(original, path, *args, **kwargs):
-        seen.append(f"open {path}")
+        if not str(path).startswith((sys.prefix, sys.base_prefix)):
+            seen.append(f"open {path}")
         return original(path, *args, **kwargs)
 
     with (

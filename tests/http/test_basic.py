@@ -51,6 +51,19 @@ def test_any_bytes_are_credentials_or_refused(header: bytes) -> None:
     assert credentials.secret
 
 
+def test_the_first_colon_parts() -> None:
+    """TOK-13: RFC 7617 §2, an id has none."""
+    credentials = parse_basic(b"Basic " + encode("a:b:c:"))
+    assert (credentials.client_id, credentials.secret) == ("a", "b:c:")
+
+
+@pytest.mark.parametrize("text", ["", "a", ":", "a:", ":b"])
+def test_both_id_and_secret_are_needed(text: str) -> None:
+    """ATK-30."""
+    with pytest.raises(InvalidClient):
+        parse_basic(b"Basic " + encode(text))
+
+
 @pytest.mark.parametrize("text", ["a-Z_0:wws_-x", "a:b"])
 def test_generated_ids_and_secrets_need_no_encoding(text: str) -> None:
     """TOK-14."""

@@ -263,11 +263,15 @@ async def test_a_fault_after_the_answer_began_is_logged_too(app: App, lines: Lin
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise RuntimeError(SECRET)
 
-    async def send(_) -> None: ...
+    sent = []
+
+    async def send(message: dict) -> None:
+        sent.append(message["type"])
 
     headers = [(b"host", b"localhost:8000")]
     scope = {"type": "http", "method": "GET", "scheme": "https", "path": "/", "headers": headers}
     await Edge({}, begin_and_fail, app.services)(scope, send, send)
+    assert sent == ["http.response.start"]
     assert [line["event"] for line in lines()] == ["failure", "request"]
     assert lines()[1]["error"] == "server_error"
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
 import anyio
 import httpx
@@ -165,6 +166,17 @@ async def test_facts_that_no_longer_matter_do_not_count(
     await fill(app, client.id, 10_000, expires_in=timedelta(seconds=-1))
     assert (await revoke(http, client, await issue(http, client))).status_code == 200
     await forget(app, client.id)
+
+
+async def test_written_fact_is_published_without_waiting_for_the_next_tick(
+    http: httpx.AsyncClient, app: App, client: RegisteredClient
+) -> None:
+    """DIST-8: the pod that wrote it is told at once; nothing written, nothing told."""
+    token, keeper = await issue(http, client), app.services.keeper
+    with patch.object(keeper, "nudge", wraps=keeper.nudge) as nudge:
+        for sent, nudges in (("garbage", 0), (token, 1), (token, 1)):
+            await revoke(http, client, sent)
+            assert nudge.call_count == nudges
 
 
 async def test_fact_appears_in_the_feed_within_a_second(

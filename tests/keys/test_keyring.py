@@ -13,6 +13,7 @@ from service.keys.keyring import CONFIRMED_TTL_SECONDS, Keyring, KeyringError
 from service.keys.master_keys import MasterKeys, read_master_keys
 from service.keys.sign import sign
 from service.keys.signer import RsaSigner
+from service.keys.wrapping import associated_data, wrap
 from service.oauth.jws import CompactJws, encode_base64url, parse_compact
 from service.oauth.signing_key import FEED, TOKEN, SigningKey
 from service.settings import Settings
@@ -166,6 +167,16 @@ def test_pending_key_that_does_not_unwrap_is_left_out_and_named(made, spoil) -> 
     ring.load(list(made.values()), monotonic=1)
     assert ring.faults == []
     assert kids(ring, TOKEN) == [made["active"].kid, made["pending"].kid]
+
+
+def test_private_half_of_another_key_is_left_out_and_named(made, ring: Keyring) -> None:
+    """JWKS-3: even where it was wrapped for that kid, for the kid is the key's thumbprint."""
+    pending, active = made["pending"], ring.key_set(TOKEN).signer
+    bound_to = associated_data(ISSUER, TOKEN, "RS256", pending.kid)
+    swapped = wrap(MASTER_KEYS.wrap["1"], active.private_bytes(), bound_to)
+    other = loaded(made["active"], replace(pending, wrapped_private_key=swapped), made["feed"])
+    assert kids(other, TOKEN) == [made["active"].kid]
+    assert pending.kid in other.faults[0]
 
 
 def test_feed_key_is_no_token_key(made) -> None:

@@ -11,8 +11,8 @@ from service.oauth.uuid7 import unix_milliseconds
 from service.redis.connection import RedisUnavailable
 from service.redis.feed import RedisFeed
 
-# A heartbeat is signed each second over what was read within that second. One that is older than
-# the database's newest number by more than this was the last before Redis went away.
+# A heartbeat is signed each second over what was read within that second. One that is behind the
+# database, and by more than this, was the last before Redis went away.
 _UNFED_MS = 10_000
 
 
@@ -59,22 +59,20 @@ async def find_loss(
     if heartbeat is None:
         return Loss(None, proven)
     whole = tail is not None and all(it <= (head.epoch, tail.head.number) for it in seen)
-    fed = _newest_write(standing) - heartbeat.database_read_at <= _UNFED_MS
     return Loss(
-        entries=tail.entries if tail and whole and fed and _fits(tail, heartbeat, head) else None,
+        entries=tail.entries if tail and whole and _fits(tail, heartbeat, standing) else None,
         proven=proven,
         killed_kids=heartbeat.killed_kids,
         database_read_at=heartbeat.database_read_at,
     )
 
 
-def _fits(tail: Tail, heartbeat: Heartbeat, head: Head) -> bool:
-    """Whether stream and database have the history that the heartbeat was signed over."""
-    return (heartbeat.epoch, heartbeat.head) < (head.epoch, head.number) or (
-        tail.digest(heartbeat.head) == heartbeat.digest
-    )
-
-
-def _newest_write(standing: Standing) -> int:
-    began = unix_milliseconds(UUID(standing.head.epoch))
-    return max(began, milliseconds(standing.numbered_at)) if standing.numbered_at else began
+def _fits(tail: Tail, heartbeat: Heartbeat, standing: Standing) -> bool:
+    """Whether the stream goes on from the database's history as the heartbeat saw it."""
+    head = standing.head
+    if (heartbeat.epoch, heartbeat.head) >= (head.epoch, head.number):
+        return tail.digest(heartbeat.head) == heartbeat.digest
+    # Behind the database: a moment, as it may be, or since Redis went away?
+    began = unix_milliseconds(UUID(head.epoch)) if heartbeat.epoch < head.epoch else 0
+    numbered = milliseconds(standing.numbered_at) if standing.numbered_at else 0
+    return max(began, numbered) - heartbeat.database_read_at <= _UNFED_MS

@@ -32,32 +32,30 @@ async def revoke_token(
         raise InvalidRequest("the token was not issued to this client")
     if not access.is_current(now):
         return False
+    fact = Revocation(
+        kind="jti",
+        subject=access.jti,
+        client_id=access.client_id,
+        ttl=FACT_TTL,
+        reason="revoked",
+        actor=origin.actor,
+    )
     async with database.transaction() as connection:
-        crowded = await count_token_facts(connection, access.client_id) >= MAX_TOKEN_FACTS
-        written = not crowded and await insert_revocation(
-            connection,
-            Revocation(
-                kind="jti",
-                subject=access.jti,
-                client_id=access.client_id,
-                ttl=FACT_TTL,
-                reason="revoked",
-                actor=origin.actor,
-            ),
-        )
-        if written:
-            await insert_audit_event(
-                connection,
-                "token_revoked",
-                client_id=access.client_id,
-                address=origin.address,
-                request_id=origin.request_id,
-                actor=origin.actor,
-                jti=access.jti,
+        if not await insert_revocation(connection, fact):
+            return False
+        if await count_token_facts(connection, access.client_id) > MAX_TOKEN_FACTS:
+            # Inside the block: it takes the fact back.
+            raise TemporarilyUnavailable(
+                "too many tokens of this client were revoked one by one; revoke the client",
+                retry_after=timedelta(seconds=60),
             )
-    if crowded:
-        raise TemporarilyUnavailable(
-            "too many tokens of this client were revoked one by one; revoke the client",
-            retry_after=timedelta(seconds=60),
+        await insert_audit_event(
+            connection,
+            "token_revoked",
+            client_id=access.client_id,
+            address=origin.address,
+            request_id=origin.request_id,
+            actor=origin.actor,
+            jti=access.jti,
         )
-    return written
+    return True

@@ -147,8 +147,8 @@ def mutate(
             again = (f"{milliseconds}-{int(sequence) + 1}", jws)
             return [*rows[: at + 1], again, *rows[at + 1 :]] if again[0] not in dict(rows) else rows
         case "flip":
-            position = int(str(how)) % len(jws)
-            other_letter = "B" if jws[position] == "A" else "A"
+            position = int(str(how)) % max(1, len(jws))
+            other_letter = "B" if jws[position : position + 1] == "A" else "A"
             return replaced(rows, at, jws[:position] + other_letter + jws[position + 1 :])
         case _:
             return replaced(rows, at, FORGERIES[str(how)](parts, chain.heads[at % LENGTH]))

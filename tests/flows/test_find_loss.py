@@ -281,10 +281,12 @@ async def beat(parts: Parts, epoch: str | None = None, **members: object) -> Non
 async def test_a_feed_that_was_not_fed_of_late_tells_nothing(
     parts: Parts, seconds: int, tells: bool
 ) -> None:
-    """Its heartbeat is older than the database's newest number: Redis was away meanwhile."""
+    """Its heartbeat is behind the database, and older than its newest number: Redis was away."""
+    head = await parts.head()
     newest = await fetch(parts, "SELECT max(created_at) FROM revocations")
     assert isinstance(newest, datetime)
-    await beat(parts, database_read_at=milliseconds(newest) - seconds * 1000)
+    read_at = milliseconds(newest) - seconds * 1000
+    await beat(parts, head=head.number - 1, database_read_at=read_at)
     await die(parts, promoted=True)
     if tells:
         await begin(parts)

@@ -12,13 +12,29 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from service.oauth.issuer import is_loopback, issuer_faults
+
 PREFIX = "WATCHWORD_"
+
+_LONGEST = timedelta(days=36_500)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # Kubernetes makes these for a Service that is called watchword; no setting of ours looks so.
 _KUBERNETES = re.compile(
-    r"WATCHWORD_(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\d+_(TCP|UDP)\w*)?)"
+    r"WATCHWORD_(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\d+_(TCP|UDP|SCTP)\w*)?)"
+)
+
+_SCHEMES = {
+    "database_url": ("postgresql", "postgres"),
+    "migrate_database_url": ("postgresql", "postgres"),
+    "redis_url": ("redis", "rediss"),
+}
+_HOST = r"(?:[^][@:,/?#\s]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+# Checked before a driver sees it: one that finds / ? or # in a password takes the piece before it
+# for the port, and prints it.
+_ADDRESS = re.compile(
+    rf"[a-z]+://(?:[^/?#]*@)?({_HOST}(?:,{_HOST})*)(?:/[^@?#]*)?(?:\?[^@#]*)?", re.ASCII
 )
 
 
@@ -130,12 +146,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_loopback(self) -> bool:
         """Whether the issuer is a loopback URL: development, where floors do not hold."""
-        return _is_loopback(urlsplit(self.issuer).hostname or "")
+        return is_loopback(urlsplit(self.issuer).hostname or "")
 
 
 def variable(field: str) -> str:
     """The environment variable of a setting."""
     return PREFIX + field.upper()
+
+
+def is_secret(field: str) -> bool:
+    """Whether the setting is never shown, and may come from the file that NAME_FILE names."""
+    return field in _SCHEMES
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -153,7 +174,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
             if text is not None:
                 values[field.name] = _convert(text, hints[field.name])
             elif field.required:
-                faults.append(f"{variable(field.name)} is missing: {_describe(hints[field.name])}")
+                (meta,) = hints[field.name].__metadata__
+                faults.append(f"{variable(field.name)} is missing: {meta.description}")
         except (ValueError, OSError) as error:
             faults.append(f"{variable(field.name)}: {error}")
     faults += _contradictions(values)
@@ -165,16 +187,21 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 def _read(environment: Mapping[str, str], field: str) -> str | None:
     """A setting's text, from its variable or, for a secret, from the file that NAME_FILE names."""
     name = variable(field)
-    text, file = environment.get(name), environment.get(name + "_FILE")
+    # Without white space around it: what is made from a file often ends in a newline.
+    text = environment.get(name, "").strip()
+    file = environment.get(name + "_FILE") if is_secret(field) else None
     if text and file:
         raise ValueError(f"set either it or {name}_FILE, not both")
-    if file:
-        try:
-            text = Path(file).read_text().strip()
-        except (OSError, UnicodeError) as error:
-            cause = getattr(error, "strerror", None) or "not UTF-8 text"
-            raise ValueError(f"the file that {name}_FILE names can't be read: {cause}") from None
-    return text or None
+    if not file:
+        return text or None
+    try:
+        text = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or "not a file of UTF-8 text"
+        raise ValueError(f"the file that {name}_FILE names can't be read: {cause}") from None
+    if not text:
+        raise ValueError(f"the file that {name}_FILE names is empty")
+    return text
 
 
 def _convert(text: str, hint: Any) -> Any:
@@ -182,6 +209,8 @@ def _convert(text: str, hint: Any) -> Any:
     convert = _CONVERTERS.get(hint.__origin__)
     if convert:
         return convert(text)
+    if hint.__origin__ is int and not re.fullmatch(r"-?[0-9]{1,9}", text):
+        raise ValueError("must be a whole number")
     try:
         return msgspec.convert(text, hint, strict=False)
     except msgspec.ValidationError as error:
@@ -189,15 +218,24 @@ def _convert(text: str, hint: Any) -> Any:
 
 
 def _seconds(text: str) -> timedelta:
-    number = re.fullmatch(r"(\d{1,9})\s*([smhd]?)", text)
+    number = re.fullmatch(r"([0-9]{1,9}) ?([smhd]?)", text)
     if not number:
         raise ValueError("must be a duration such as 30s, 5m, 12h or 90d")
     unit = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[number[2]]
-    return timedelta(seconds=int(number[1]) * unit)
+    duration = timedelta(seconds=int(number[1]) * unit)
+    if duration > _LONGEST:
+        raise ValueError(f"must be at most {_LONGEST.days}d")
+    return duration
 
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word for word in (part.strip() for part in text.split(",")) if word)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    if not (names := _words(text)):
+        raise ValueError("must name at least one")
+    return names
 
 
 def _networks(text: str) -> tuple[Network, ...]:
@@ -213,80 +251,48 @@ _CONVERTERS: dict[Any, Callable[[str], Any]] = {
     Path: Path,
     Path | None: Path,
     timedelta: _seconds,
-    tuple[str, ...]: _words,
+    tuple[str, ...]: _names,
     tuple[Network, ...]: _networks,
 }
 
 
-def _describe(hint: Any) -> str:
-    (meta,) = hint.__metadata__
-    return meta.description
-
-
 def _unknown_names(environment: Mapping[str, str]) -> list[str]:
     """A fault for each WATCHWORD_ name that is no setting, with the nearest that is."""
-    known = {variable(field.name) for field in msgspec.structs.fields(Settings)}
-    known |= {name + "_FILE" for name in known if _is_secret(name)}
+    fields = [field.name for field in msgspec.structs.fields(Settings)]
+    known = {variable(field) for field in fields}
+    known |= {variable(field) + "_FILE" for field in fields if is_secret(field)}
     faults: list[str] = []
     for name in sorted(environment):
         if not name.startswith(PREFIX) or name in known or _KUBERNETES.fullmatch(name):
             continue
         nearest = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        faults.append(f"{name} is no setting{hint}")
+        # A name may hold anything; what is printed stays one line.
+        shown = name if name.isprintable() else ascii(name)
+        faults.append(f"{shown} is no setting{hint}")
     return faults
 
 
-def _is_secret(name: str) -> bool:
-    return name.removeprefix(PREFIX).lower() in {
-        "database_url",
-        "migrate_database_url",
-        "redis_url",
-    }
-
-
 def _contradictions(values: Mapping[str, Any]) -> list[str]:
-    faults = [] if "issuer" not in values else _issuer_faults(values["issuer"])
-    for field, schemes in (
-        ("database_url", ("postgresql", "postgres")),
-        ("migrate_database_url", ("postgresql", "postgres")),
-        ("redis_url", ("redis", "rediss")),
-    ):
-        if field in values and values[field].reveal().partition("://")[0] not in schemes:
-            faults.append(f"{variable(field)} must begin with {schemes[0]}://")
+    faults: list[str] = []
+    if "issuer" in values:
+        faults += [f"{variable('issuer')} {fault}" for fault in issuer_faults(values["issuer"])]
+    for field, schemes in _SCHEMES.items():
+        if field in values and (fault := _url_fault(values[field].reveal(), schemes)):
+            faults.append(f"{variable(field)} {fault}")
     if ("tls_certificate" in values) != ("tls_private_key" in values):
         faults.append("WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_PRIVATE_KEY go together")
     return faults
 
 
-def _issuer_faults(issuer: str) -> list[str]:
-    """META-1: an issuer that every verifier compares as the same string."""
-    name = variable("issuer")
-    try:
-        parts = urlsplit(issuer)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return [f"{name} must be a URL such as https://auth.example.com"]
-    faults: list[str] = []
-    if not re.fullmatch(r"[!-~]+", issuer) or not host or parts.username is not None:
-        faults.append(f"{name} must be a URL such as https://auth.example.com")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
-        faults.append(f"{name} must be https; plain http is for a loopback host alone")
-    if parts.query or parts.fragment or "?" in issuer or "#" in issuer:
-        faults.append(f"{name} must have no query and no fragment")
-    if issuer.endswith("/"):
-        faults.append(f"{name} must have no trailing slash")
-    if (parts.scheme, port) in {("https", 443), ("http", 80)}:
-        faults.append(f"{name} must not name the default port")
-    if issuer.partition("://")[2].partition("/")[0] != parts.netloc.lower():
-        faults.append(f"{name} must have its host in lower case")
-    return faults
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _url_fault(url: str, schemes: tuple[str, ...]) -> str | None:
+    """What is wrong with the address of PostgreSQL or Redis, without a word of it."""
+    if url.partition("://")[0] not in schemes:
+        return f"must begin with {schemes[0]}://"
+    parts = _ADDRESS.fullmatch(url)
+    if parts and all(int(port) < 1 << 16 for port in re.findall(r":(\d+)(?=,|$)", parts[1])):
+        return None
+    return (
+        f"can't be read: write {schemes[0]}://user:password@host:port/name, "
+        "with special characters in the password percent-encoded"
+    )

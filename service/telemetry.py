@@ -1,9 +1,10 @@
 """Logs and metrics: structlog set-up, what is never logged, and every Prometheus metric."""
 
+import json
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import structlog
@@ -19,19 +20,20 @@ _SECRET_FIELDS = frozenset(
 )
 
 
-def set_up_logging(level: str) -> None:
-    """Log JSON lines to standard output, one line an event; the standard library's logs too."""
+def set_up_logging(level: str, file: BinaryIO | None = None) -> None:
+    """Log JSON lines to standard output or a file, one line an event; those of libraries too."""
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=_processors(),
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.BytesLoggerFactory(file=sys.stdout.buffer),
+        logger_factory=structlog.BytesLoggerFactory(file=file or sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Forward(logging.WARNING)], force=True)
 
 
 def _processors() -> Sequence[Any]:
+    """What makes an event a line."""
     return [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
@@ -42,7 +44,10 @@ def _processors() -> Sequence[Any]:
 
 
 def _encode(event: dict[str, Any], **_: Any) -> bytes:
-    return msgspec.json.encode(event, enc_hook=str)
+    try:
+        return msgspec.json.encode(event, enc_hook=str)
+    except (UnicodeError, TypeError, ValueError):  # such as a lone surrogate, by a stranger's hand
+        return json.dumps(event, default=str, skipkeys=True).encode()
 
 
 def _redact(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -52,10 +57,15 @@ def _redact(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]
 
 
 class _Forward(logging.Handler):
-    """Lines of libraries, as one of ours."""
+    """Lines of libraries, as ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        log.warning("library", logger=record.name, message=record.getMessage())
+        say = log.error if record.levelno >= logging.ERROR else log.warning
+        details = {"exc_info": record.exc_info} if record.exc_info else {}
+        try:
+            say("library", logger=record.name, message=record.getMessage(), **details)
+        except Exception:  # noqa: BLE001 (as logging has it: a faulty line never fails its caller)
+            self.handleError(record)
 
 
 class Metrics:

@@ -7,7 +7,13 @@ from service.sql.audit_events import list_audit_events
 
 
 @click.command()
-@click.option("--limit", default=50, show_default=True, help="How many of the newest events.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=50,
+    show_default=True,
+    help="How many of the newest events.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @command
 async def audit(limit: int, as_json: bool) -> None:  # noqa: FBT001 (a flag)

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import click
 
-from service.cli.context import command, opened, publish, show_table
+from service.cli.context import ClientId, command, opened, publish, show_table
 from service.flows.manage_clients import (
+    ClientRefused,
     create_client,
     reenable_client,
     revoke_client,
@@ -36,7 +37,13 @@ def clients() -> None:
     "--default-scope", "default_scopes", multiple=True, help="Scope when a request names none."
 )
 @click.option("--serves", "serves", multiple=True, help="Audience whose tokens it may introspect.")
-@click.option("--token-ttl", default=300, show_default=True, help="Access token lifetime, seconds.")
+@click.option(
+    "--token-ttl",
+    type=click.IntRange(0, 86_400),
+    default=300,
+    show_default=True,
+    help="Access token lifetime, seconds.",
+)
 @command
 async def create(  # noqa: PLR0913, PLR0917 (one argument for each option)
     client_id: str,
@@ -81,7 +88,7 @@ async def list_(as_json: bool) -> None:  # noqa: FBT001 (a flag)
 
 
 @clients.command()
-@click.argument("client_id")
+@click.argument("client_id", type=ClientId())
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @command
 async def show(client_id: str, as_json: bool) -> None:  # noqa: FBT001 (a flag)
@@ -89,7 +96,7 @@ async def show(client_id: str, as_json: bool) -> None:  # noqa: FBT001 (a flag)
     async with opened() as context, context.database.connection() as connection:
         client = await find_client(connection, client_id)
     if client is None:
-        raise click.ClickException(f"there is no client {client_id}")
+        raise ClientRefused(f"there is no client {client_id}")
     details = _details(client)
     if as_json:
         show_table([details], as_json=True, empty="")
@@ -99,9 +106,13 @@ async def show(client_id: str, as_json: bool) -> None:  # noqa: FBT001 (a flag)
 
 
 @clients.command("rotate-secret")
-@click.argument("client_id")
+@click.argument("client_id", type=ClientId())
 @click.option(
-    "--overlap-hours", default=24, show_default=True, help="How long the old one goes on."
+    "--overlap-hours",
+    type=click.IntRange(0, 8760),
+    default=24,
+    show_default=True,
+    help="How long the old one goes on.",
 )
 @command
 async def rotate(client_id: str, overlap_hours: int) -> None:
@@ -113,7 +124,7 @@ async def rotate(client_id: str, overlap_hours: int) -> None:
 
 
 @clients.command()
-@click.argument("client_id")
+@click.argument("client_id", type=ClientId())
 @command
 async def disable(client_id: str) -> None:
     """Refuse the client, and end its tokens and sessions everywhere."""
@@ -124,7 +135,7 @@ async def disable(client_id: str) -> None:
 
 
 @clients.command()
-@click.argument("client_id")
+@click.argument("client_id", type=ClientId())
 @command
 async def enable(client_id: str) -> None:
     """Let a disabled client have tokens again."""

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
@@ -13,19 +14,28 @@ import click
 
 from migrations.files import MigrationError
 from service.app import open_database, open_redis
+from service.embedded.errors import EmbeddedServerError
 from service.flows.keep_feed import FeedKeeper
 from service.flows.load_keys import load_keys
 from service.flows.manage_clients import ClientRefused
-from service.flows.start import CannotRun
+from service.flows.start import CannotRun, schema_fault
+from service.http.listening import ListenError
+from service.http.server import StartUpError
 from service.keys.keyring import Keyring, KeyringError
 from service.keys.master_keys import MasterKeyError, MasterKeys, read_master_keys
+from service.oauth.client import is_client_id
 from service.oauth.errors import OAuthError
 from service.redis.feed import RedisFeed
 from service.settings import Settings, SettingsError, load_settings
 from service.sql.connection import Database, DatabaseUnavailable
-from service.telemetry import Metrics
+from service.telemetry import Metrics, set_up_logging
 
 _P = ParamSpec("_P")
+
+
+class Refused(Exception):
+    """What the operator asked for can't be done; the text says why."""
+
 
 # Each says by itself what is wrong and what to do.
 _EXPECTED = (
@@ -35,7 +45,11 @@ _EXPECTED = (
     MigrationError,
     CannotRun,
     ClientRefused,
+    Refused,
     OAuthError,
+    ListenError,
+    StartUpError,
+    EmbeddedServerError,
 )
 
 
@@ -48,35 +62,45 @@ def release() -> str:
 
 
 def command(run: Callable[_P, Coroutine[Any, Any, None]]) -> Callable[_P, None]:
-    """A coroutine as a command; what is expected to go wrong ends in clear lines and exit 1."""
+    """A coroutine as a command; what is expected to go wrong ends in clear lines and exit 1.
+
+    Standard output is the command's alone: what the flows log goes to standard error.
+    """
 
     @wraps(run)
     def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> None:
-        try:
+        set_up_logging("error", sys.stderr.buffer)
+        with explained():
             asyncio.run(run(*args, **kwargs))
-        except Exception as error:
-            lines = [line for fault in flatten(error) for line in explain(fault)]
-            if not lines:
-                raise
-            for line in lines:
-                click.echo(f"error: {line}", err=True)
-            raise SystemExit(1) from None
 
     return wrapper
 
 
-def flatten(error: BaseException) -> list[BaseException]:
-    """The exceptions of a group, however deep; the exception itself if it is none."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for member in error.exceptions for leaf in flatten(member)]
-    return [error]
+@contextmanager
+def explained() -> Iterator[None]:
+    """What is expected to go wrong ends in one line for each fault on standard error, and exit 1.
+
+    A defect goes through, with its traceback.
+    """
+    try:
+        yield
+    except Exception as error:
+        lines = explain(error)
+        if not lines:
+            raise
+        for line in lines:
+            click.echo(f"error: {line}", err=True)
+        raise SystemExit(1) from None
 
 
 def explain(error: BaseException) -> list[str]:
-    """An expected fault in lines for the operator; none for a defect."""
+    """Expected faults, alone or in a group, in lines for the operator; none if one is a defect."""
+    if isinstance(error, BaseExceptionGroup):
+        members = [explain(member) for member in error.exceptions]
+        return [line for lines in members for line in lines] if all(members) else []
     if isinstance(error, DatabaseUnavailable):
-        cause = error.__cause__
-        return [f"PostgreSQL does not answer: {cause}; check WATCHWORD_DATABASE_URL"]
+        cause = " ".join(str(error.__cause__ or "no answer in time").split())
+        return [f"{error} ({cause}): check WATCHWORD_DATABASE_URL"]
     return str(error).splitlines() if isinstance(error, _EXPECTED) else []
 
 
@@ -90,11 +114,16 @@ class Opened:
 
 
 @asynccontextmanager
-async def opened() -> AsyncIterator[Opened]:
-    """PostgreSQL and Redis by the settings in the environment."""
+async def opened(*, any_schema: bool = False) -> AsyncIterator[Opened]:
+    """PostgreSQL and Redis by the settings in the environment.
+
+    Unless it may be any, raises CannotRun when the schema is not one that this release fits.
+    """
     settings = load_settings()
     database, redis = open_database(settings), open_redis(settings)
     try:
+        if not any_schema and (fault := await schema_fault(database)):
+            raise CannotRun(fault)
         yield Opened(
             settings=settings, database=database, feed=RedisFeed(redis, settings.redis_prefix)
         )
@@ -112,10 +141,27 @@ async def open_keyring(context: Opened) -> tuple[Keyring, MasterKeys]:
 
 
 async def publish(context: Opened) -> None:
-    """Publish what the command wrote; if that fails, a pod does it within a second."""
-    keyring, _ = await open_keyring(context)
+    """Publish what the command committed; where that fails, any pod does it within a second."""
+    try:
+        keyring, _ = await open_keyring(context)
+    except (MasterKeyError, KeyringError, DatabaseUnavailable) as error:
+        click.echo(f"note: not published from here ({error}); any pod does it at once", err=True)
+        return
     keeper = FeedKeeper(context.database, context.feed, keyring, context.settings.issuer, Metrics())
     await keeper.publish()
+    if keeper.redis_away:
+        click.echo("note: Redis is away; verifiers hear of it over HTTP until it is back", err=True)
+
+
+class ClientId(click.ParamType[str]):
+    """An argument that has the shape of a client id."""
+
+    name = "client id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not is_client_id(value):
+            self.fail("a client id is 3 to 64 of A-Z a-z 0-9 _ -", param, ctx)
+        return value
 
 
 def show_table(rows: Sequence[dict[str, Any]], *, as_json: bool, empty: str) -> None:

@@ -7,32 +7,40 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import uvloop
 
 from migrations.runner import migrate
 from service.app import open_database
-from service.cli.context import explain, flatten
+from service.cli.context import explained
 from service.cli.serve import serve_pod
 from service.cli.tour import TOUR
-from service.embedded.errors import EmbeddedServerError
 from service.embedded.postgres import EmbeddedPostgres
 from service.embedded.redis import EmbeddedRedis
 from service.flows.make_demo import make_demo
-from service.http.listening import ListenError, bind
+from service.http.listening import bind
 from service.keys.master_keys import create_master_keys
 from service.settings import Settings, load_settings
 from service.telemetry import set_up_logging
 
+_PORT = 8000
+
 
 @click.command()
-@click.option("--port", default=8000, show_default=True, help="Where to serve, on loopback.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=_PORT,
+    show_default=True,
+    help="Where to serve, on loopback.",
+)
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -45,25 +53,13 @@ def dev(port: int, data_dir: Path) -> None:
     # SIGTERM unwinds like Ctrl-C until the server takes both over, so nothing is left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with ExitStack() as stack:
+        with explained(), ExitStack() as stack:
             settings = _start_servers(port, data_dir.resolve(), stack)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(_run(settings, data_dir.resolve()))
             _say("stopping Redis and PostgreSQL")
     except KeyboardInterrupt:
         _say("stopped")
-    except Exception as error:
-        lines = [line for leaf in flatten(error) for line in _explain(leaf)]
-        if not lines:
-            raise
-        for line in lines:
-            click.echo(f"error: {line}", err=True)
-        raise SystemExit(1) from None
-
-
-def _explain(error: BaseException) -> list[str]:
-    known = isinstance(error, EmbeddedServerError | ListenError)
-    return [str(error)] if known else explain(error)
 
 
 def _say(text: str) -> None:
@@ -75,18 +71,20 @@ def _step(text: str) -> Iterator[None]:
     """A progress line with the time that the step took."""
     began = time.monotonic()
     click.echo(f"  {text} … ", nl=False, err=True)
-    sys.stderr.flush()
-    yield
-    click.echo(f"{time.monotonic() - began:.1f} s", err=True)
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        click.echo(f"{time.monotonic() - began:.1f} s" if done else "", err=True)
 
 
 def _start_servers(port: int, data_dir: Path, stack: ExitStack) -> Settings:
     """Start what the service needs; the settings that lead to it."""
-    for listener in bind([f"127.0.0.1:{port}"]):
-        listener.close()  # said now if the port is taken, before anything is started
+    listen = _addresses(port)
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     # A database for each port: signing keys are bound to their issuer.
-    name = "watchword" if port == 8000 else f"watchword_{port}"  # noqa: PLR2004
+    name, prefix = ("watchword", "ww") if port == _PORT else (f"watchword_{port}", f"ww-{port}")
     postgres, redis = EmbeddedPostgres(data_dir / "postgres"), EmbeddedRedis(data_dir / "redis")
     with _step("PostgreSQL"):
         postgres.start()
@@ -98,16 +96,28 @@ def _start_servers(port: int, data_dir: Path, stack: ExitStack) -> Settings:
     with _step("master keys"):
         create_master_keys(data_dir / "keys")
     environment = {
-        "WATCHWORD_ISSUER": f"http://localhost:{port}",
-        "WATCHWORD_LISTEN": f"127.0.0.1:{port},[::1]:{port}",
+        "WATCHWORD_ISSUER": f"http://localhost:{port}".removesuffix(":80"),
+        "WATCHWORD_LISTEN": ",".join(listen),
         "WATCHWORD_DATABASE_URL": postgres.url(name),
         "WATCHWORD_REDIS_URL": redis.url,
-        "WATCHWORD_REDIS_PREFIX": "ww" if port == 8000 else f"ww-{port}",  # noqa: PLR2004
+        "WATCHWORD_REDIS_PREFIX": prefix,
         "WATCHWORD_KEYS_DIR": str(data_dir / "keys"),
         "WATCHWORD_DRAIN": "0s",
     }
     _write_environment(data_dir / "env", environment)
     return load_settings(environment)
+
+
+def _addresses(port: int) -> list[str]:
+    """127.0.0.1 and, on a machine with IPv6, ::1.
+
+    Raises ListenError, before anything is started, when somebody listens there.
+    """
+    addresses = [f"127.0.0.1:{port}", f"[::1]:{port}"]
+    listeners = bind(addresses, ipv6_optional=True)
+    for listener in listeners:
+        listener.close()
+    return addresses[: len(listeners)]
 
 
 async def _run(settings: Settings, data_dir: Path) -> None:
@@ -124,33 +134,28 @@ async def _run(settings: Settings, data_dir: Path) -> None:
 async def _demo(settings: Settings, data_dir: Path) -> dict[str, str]:
     """Make or find the demo and write it down; what was written."""
     path = data_dir / "demo.json"
-    known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    if known.get("issuer") != settings.issuer:
-        known = {}
-    async with _opened(settings) as database:
+    # Of each port: its database knows only digests of secrets.
+    kept = data_dir / f"demo-{urlsplit(settings.issuer).port or 80}.json"
+    known: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    database = open_database(settings)
+    try:
         demo = await make_demo(
             database,
             settings.issuer,
             known_secret=known.get("client_secret"),
             known_password=known.get("password"),
         )
+    finally:
+        await database.close()
     members = {
         "issuer": settings.issuer,
         **asdict(demo),
         "database_url": settings.database_url.reveal(),
         "redis_url": settings.redis_url.reveal(),
     }
-    _write(path, json.dumps(members, indent=2) + "\n")
+    for file in (kept, path):
+        _write(file, json.dumps(members, indent=2) + "\n")
     return members
-
-
-@asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[Any]:
-    database = open_database(settings)
-    try:
-        yield database
-    finally:
-        await database.close()
 
 
 def _write_environment(path: Path, environment: dict[str, str]) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from service.keys.master_keys import MasterKeyError, create_master_keys, read_master_keys
+from service.cli.context import Refused, explained
+from service.keys.master_keys import create_master_keys, read_master_keys
 
 
 @click.group()
@@ -24,11 +25,12 @@ def keys() -> None:
 )
 def init(directory: Path) -> None:
     """Make the first master keys, unless the folder has some."""
-    made = create_master_keys(directory)
-    try:
+    with explained():
+        try:
+            made = create_master_keys(directory)
+        except OSError as error:
+            raise Refused(f"{directory}: {error.strerror}") from None
         read_master_keys(directory)
-    except MasterKeyError as error:
-        raise click.ClickException(str(error)) from None
     if made:
         click.echo(f"made {directory}/wrap-1.key and refresh-1.key; keep a copy: without them")
         click.echo("no signing key can be unwrapped and no session continued")

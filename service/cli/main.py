@@ -11,6 +11,7 @@ from service.cli.keys import keys
 from service.cli.operate import migrate, purge, recover
 from service.cli.revoke import revoke
 from service.cli.serve import serve
+from service.cli.settings import settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -22,5 +23,17 @@ def main() -> None:
     """
 
 
-for _command in (dev, serve, migrate, keys, clients, revoke, audit, purge, recover, doctor):
+for _command in (
+    dev,
+    serve,
+    migrate,
+    keys,
+    clients,
+    revoke,
+    audit,
+    purge,
+    recover,
+    doctor,
+    settings,
+):
     main.add_command(_command)

@@ -20,14 +20,12 @@ async def migrate(dry_run: bool) -> None:  # noqa: FBT001 (a flag)
     settings = load_settings()
     url = settings.database_url.reveal()
     owner = settings.migrate_database_url
-    outcome = await run_migrations(
+    await run_migrations(
         owner.reveal() if owner else url,
         app_role=role_in(url) if owner else None,
         dry_run=dry_run,
         report=click.echo,
     )
-    if not outcome.applied and not outcome.waiting:
-        click.echo("the schema is up to date")
 
 
 @click.command()
@@ -48,8 +46,13 @@ async def purge() -> None:
     required=True,
     help="Whether sessions go on that may have been revoked in the lost time.",
 )
+@click.option(
+    "--anyway",
+    is_flag=True,
+    help="Also if no loss shows: a restored snapshot looks like a crash where Redis was lost too.",
+)
 @command
-async def recover(sessions: str) -> None:
+async def recover(sessions: str, anyway: bool) -> None:  # noqa: FBT001 (a flag)
     """Go on after the database lost writes that the feed can't give back.
 
     Kills every signing key and makes new ones: all access tokens so far become void.
@@ -63,6 +66,7 @@ async def recover(sessions: str) -> None:
                 master_keys,
                 context.settings.issuer,
                 end_sessions=sessions == "end",
+                anyway=anyway,
             )
         except NothingToRecover:
             click.echo("nothing to recover: the database lost no writes")

@@ -4,17 +4,20 @@ import sys
 
 import click
 
-from service.cli.context import command, open_keyring, opened, publish
+from service.cli.context import ClientId, Refused, command, open_keyring, opened, publish
 from service.flows.client_credentials import utc_now
 from service.flows.manage_clients import revoke_client
 from service.flows.origin import OPERATOR
 from service.flows.read_token import read_token
 from service.flows.revoke_token import revoke_token
+from service.oauth.jws import MAX_TOKEN_LENGTH
 
 
 @click.command()
 @click.option("--token", help="An access token; - reads it from standard input.")
-@click.option("--client", "client_id", help="A client: all its tokens and sessions.")
+@click.option(
+    "--client", "client_id", type=ClientId(), help="A client: all its tokens and sessions."
+)
 @command
 async def revoke(token: str | None, client_id: str | None) -> None:
     """Make a token, or all tokens of a client, void everywhere."""
@@ -28,7 +31,7 @@ async def revoke(token: str | None, client_id: str | None) -> None:
             keyring, _ = await open_keyring(context)
             access = read_token(_text(token or ""), keyring, context.settings.issuer)
             if access is None:
-                raise click.ClickException("this is no access token of this issuer")
+                raise Refused("this is no access token of this issuer")
             written = await revoke_token(
                 access, context.database, OPERATOR, client_id=None, now=utc_now()
             )
@@ -37,4 +40,8 @@ async def revoke(token: str | None, client_id: str | None) -> None:
 
 
 def _text(argument: str) -> str:
-    return sys.stdin.read().strip() if argument == "-" else argument
+    if argument != "-":
+        return argument
+    # What is longer, or no ASCII, is no token.
+    raw = sys.stdin.buffer.read(MAX_TOKEN_LENGTH + 1)
+    return raw.decode("ascii", "replace").strip()

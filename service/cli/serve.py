@@ -6,31 +6,25 @@ import click
 import uvloop
 
 from service.app import open_app
-from service.cli.context import explain, flatten, release
-from service.http.listening import ListenError, TlsFiles, bind
+from service.cli.context import explain, explained, release
+from service.http.listening import TlsFiles, bind
 from service.http.protocol import Limits
-from service.http.server import StartUpError
 from service.http.server import serve as serve_http
-from service.settings import Settings, SettingsError, load_settings
+from service.settings import Settings, load_settings
 from service.telemetry import log, set_up_logging
 
 
 @click.command()
 def serve() -> None:
     """Serve until SIGTERM; waits for PostgreSQL and its schema."""
-    try:
+    with explained():
         settings = load_settings()
-    except SettingsError as error:
-        for fault in error.faults:
-            click.echo(f"error: {fault}", err=True)
-        raise SystemExit(1) from None
     set_up_logging(settings.log_level)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve_pod(settings))
     except Exception as error:
-        leaves = flatten(error)
-        lines = [line for leaf in leaves for line in _explain(leaf)]
+        lines = explain(error)
         if not lines:
             raise
         for line in lines:
@@ -63,9 +57,3 @@ async def serve_pod(settings: Settings) -> None:
             on_drain=on_drain,
         )
     log.info("stopped")
-
-
-def _explain(error: BaseException) -> list[str]:
-    if isinstance(error, ListenError | StartUpError):
-        return [str(error)]
-    return explain(error)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from service.flows.beat_feed import Reading, beat_feed, mend_feed
 from service.flows.begin_life import LossUnknown, begin_life
 from service.flows.copy_feed import CopyCheck, copy_entries
+from service.flows.doubt_life import LifeDoubt
 from service.flows.load_keys import renew_keys
 from service.flows.publish_revocations import ENTRIES_AT_ONCE, publish_revocations
 from service.keys.keyring import Keyring
@@ -41,6 +42,7 @@ class FeedKeeper:
         self._check = CopyCheck(feed, database)
         self._doubted = False
         self._newest: Heartbeat | None = None
+        self._doubt = LifeDoubt(database)
         self.redis_away = False
         self.loss_unknown = False
 
@@ -113,6 +115,8 @@ class FeedKeeper:
         try:
             heartbeat, beat = await self._beat()
             await self._judge(beat)
+            if self._fresh:
+                await self._doubt.weigh(self._state, heartbeat)
         except RedisUnavailable:
             self._note_redis(away=True)
         except DatabaseUnavailable:

@@ -37,7 +37,9 @@ async def make_demo(
     """The demo, made or found again; a secret that is no longer known is replaced."""
     secret = await _make_client(database, issuer, known_secret)
     await _make_web_client(database, issuer)
-    password = known_password or await _make_user(database)
+    # With the known secret the known database was found, and the user in it.
+    found = secret == known_secret
+    password = (known_password if found else None) or await _make_user(database)
     return Demo(
         client_id=CLIENT_ID,
         client_secret=secret,

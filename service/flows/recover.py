@@ -38,20 +38,21 @@ async def recover(
     issuer: str,
     *,
     end_sessions: bool,
+    anyway: bool = False,
 ) -> tuple[list[str], int]:
     """Begin a new life without the lost revocations; the killed key ids, and sessions ended.
 
     A key or session that was revoked in the lost time may be alive again: every signing key is
-    killed and replaced, and `end_sessions` ends every session. Raises NothingToRecover,
-    DatabaseUnavailable.
+    killed and replaced, and `end_sessions` ends every session. `anyway`: of a living database too.
+    Raises NothingToRecover, DatabaseUnavailable.
     """
-    seen = await _try_without(database, feed, master_keys, issuer)
+    seen = await _try_without(database, feed, Keyring(issuer, master_keys), issuer, anyway=anyway)
     async with database.connection() as connection:
         now = await read_clock(connection)
     new_keys = await asyncio.to_thread(generate_keys, master_keys, issuer, now)
-    ended = await _end_sessions(database) if end_sessions else 0
+    ended = await _end_sessions(database, anyway=anyway) if end_sessions else 0
     async with database.transaction() as connection:
-        left = max(await _lock(connection), seen)
+        left = max(await _lock(connection, anyway=anyway), seen)
         killed = await _replace_keys(connection, new_keys)
         await begin_epoch(connection, left, now)
         life = uuid7(milliseconds(now), secrets.token_bytes(RANDOM_BYTES))
@@ -65,18 +66,18 @@ async def recover(
 
 
 async def _try_without(
-    database: Database, feed: RedisFeed, master_keys: MasterKeys, issuer: str
+    database: Database, feed: RedisFeed, keyring: Keyring, issuer: str, *, anyway: bool
 ) -> str:
     """Return only where the feed can't give back what was lost; the epoch that it is in."""
     async with database.connection() as connection:
         if await read_state(connection) is None:
             raise NothingToRecover
-    keyring = Keyring(issuer, master_keys)
     # Keys that do not unwrap prove nothing, and are replaced below.
     with suppress(LossUnknown, KeyringError):
         await load_keys(database, keyring)
         await begin_life(database, feed, keyring, issuer)
-        raise NothingToRecover
+        if not anyway:
+            raise NothingToRecover
     heartbeat = None
     if keyring.is_loaded():
         with suppress(RedisUnavailable):
@@ -84,20 +85,20 @@ async def _try_without(
     return heartbeat.epoch if heartbeat else ""
 
 
-async def _lock(connection: Connection) -> str:
+async def _lock(connection: Connection, *, anyway: bool) -> str:
     """The epoch, no life beginning meanwhile."""
     head = await lock_head(connection)
-    if await find_life(connection) is not None:
+    if not anyway and await find_life(connection) is not None:
         raise NothingToRecover
     return head.epoch
 
 
-async def _end_sessions(database: Database) -> int:
+async def _end_sessions(database: Database, *, anyway: bool) -> int:
     """End every session, in short transactions: there may be millions."""
     count, last = 0, UUID(int=0)
     while True:
         async with database.transaction() as connection:
-            await _lock(connection)
+            await _lock(connection, anyway=anyway)
             ended = await end_some_sessions(
                 connection, "recovered", after=last, limit=_SESSIONS_AT_ONCE
             )

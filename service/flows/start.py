@@ -43,7 +43,12 @@ async def wait_for_schema(database: Database) -> None:
     """
     said = ""
     while True:
-        waiting = await _schema_fault(database)
+        try:
+            waiting = await schema_fault(database)
+        except DatabaseUnavailable as error:
+            waiting = (
+                f"PostgreSQL does not answer; trying again each second ({error.__cause__!r:.200})"
+            )
         if waiting is None:
             return
         if waiting != said:
@@ -52,12 +57,13 @@ async def wait_for_schema(database: Database) -> None:
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _schema_fault(database: Database) -> str | None:
-    try:
-        async with database.probe() as connection:
-            applied = await read_applied(connection)
-    except DatabaseUnavailable as error:
-        return f"PostgreSQL does not answer; trying again each second ({error.__cause__!r:.200})"
+async def schema_fault(database: Database) -> str | None:
+    """What the schema lacks for this release, and what to do; None if it fits.
+
+    Raises CannotRun where this release has no migration that would help, and DatabaseUnavailable.
+    """
+    async with database.probe() as connection:
+        applied = await read_applied(connection)
     try:
         state = judge(applied, load())
     except MigrationError as error:

@@ -85,7 +85,7 @@ def _check_media_type(values: list[bytes]) -> None:
 
 async def _read_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
     for value in header_values(headers, b"content-length"):
-        if not value.isdigit() or int(value) > MAX_BODY:
+        if not value.isdigit() or len(value) > 9 or int(value) > MAX_BODY:
             raise BodyTooLarge("the body is longer than 64 KiB")
     body = b""
     while True:

@@ -63,9 +63,20 @@ def create_master_keys(directory: Path) -> bool:
         _FILE.fullmatch(p.name) for p in directory.iterdir()
     ):
         return False
-    for name in ("wrap-1.key", "refresh-1.key"):
-        _write(directory / name, encode_base64url(secrets.token_bytes(_KEY_BYTES)))
-    _write(directory / "current", "wrap 1\nrefresh 1")
+    files = {
+        "wrap-1.key": encode_base64url(secrets.token_bytes(_KEY_BYTES)),
+        "refresh-1.key": encode_base64url(secrets.token_bytes(_KEY_BYTES)),
+        "current": "wrap 1\nrefresh 1",
+    }
+    try:
+        for name, text in files.items():
+            _write(directory / name, text)
+    except FileExistsError:  # another run makes them at this moment
+        return False
+    except BaseException:  # Ctrl-C too: half a folder would be refused for ever
+        for name in files:
+            (directory / name).unlink(missing_ok=True)
+        raise
     return True
 
 

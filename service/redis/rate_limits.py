@@ -2,17 +2,20 @@
 
 import asyncio
 import time
+from collections import Counter
 from datetime import timedelta
 from hashlib import sha256
 
 from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.storage import RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 _SECONDS = 0.05
 _PAUSE_SECONDS = 5.0
+_MINUTE_SECONDS = 60.0
+_MAX_SUBJECTS = 100_000
 
 
 class FailureLimit:
@@ -28,7 +31,7 @@ class FailureLimit:
             connection_pool=self._pool,  # pyright: ignore[reportArgumentType] (as documented)
         )
         self._shared_limiter = FixedWindowRateLimiter(shared)
-        self._own_limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._own = _OwnCount(per_minute)
         self._closed_until = float("-inf")
 
     async def close(self) -> None:
@@ -45,13 +48,37 @@ class FailureLimit:
         if time.monotonic() >= self._closed_until:
             try:
                 async with asyncio.timeout(_SECONDS):
-                    return await self._count(self._shared_limiter, key)
+                    return await self._count_shared(key)
             except (RedisError, OSError, TimeoutError):
                 self._closed_until = time.monotonic() + _PAUSE_SECONDS
-        return await self._count(self._own_limiter, key)
+        return self._own.count(key)
 
-    async def _count(self, limiter: FixedWindowRateLimiter, key: str) -> timedelta | None:
-        if await limiter.hit(self._item, key):
+    async def _count_shared(self, key: str) -> timedelta | None:
+        if await self._shared_limiter.hit(self._item, key):
             return None
-        window = await limiter.get_window_stats(self._item, key)
+        window = await self._shared_limiter.get_window_stats(self._item, key)
         return timedelta(seconds=max(1, round(window.reset_time - time.time())))
+
+
+class _OwnCount:
+    """One pod's own count. All subjects share one minute: a flood of them costs each the same.
+
+    What `limits` keeps in memory is searched for what expired at every failure (2 ms at 30,000
+    subjects, on the event loop).
+    """
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._counts: Counter[str] = Counter()
+        self._ends_at = 0.0
+
+    def count(self, key: str) -> timedelta | None:
+        """Count one more; None within the limit, else the time until the next minute."""
+        now = time.monotonic()
+        if now >= self._ends_at or len(self._counts) >= _MAX_SUBJECTS:
+            self._counts.clear()
+            self._ends_at = now + _MINUTE_SECONDS
+        self._counts[key] += 1
+        if self._counts[key] <= self._per_minute:
+            return None
+        return timedelta(seconds=max(1, round(self._ends_at - now)))

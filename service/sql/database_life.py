@@ -49,6 +49,11 @@ async def find_life(connection: Connection) -> UUID | None:
     )
 
 
+async def end_life(connection: Connection, life: UUID) -> None:
+    """End an incarnation that still lives; one is due to begin."""
+    await connection.execute("DELETE FROM database_life WHERE id = $1", life)
+
+
 async def replace_life(connection: Connection, life: UUID, ground: Ground) -> None:
     """Begin an incarnation, under the lock of the feed's row."""
     await connection.execute("DELETE FROM database_life")

@@ -39,6 +39,12 @@ async def lose(parts: Parts, *, promoted: bool = True) -> None:
 
     `promoted` False leaves the timeline as it was, as a crash does, or a restored snapshot.
     """
+    await lose_alive(parts)
+    await die(parts, promoted=promoted)
+
+
+async def lose_alive(parts: Parts) -> None:
+    """Lose all that was written since `remember`, and keep the life."""
     async with parts.database.transaction() as connection:
         await connection.execute("SET LOCAL session_replication_role = 'replica'")
         for table in _TABLES:
@@ -46,7 +52,6 @@ async def lose(parts: Parts, *, promoted: bool = True) -> None:
             await connection.execute(
                 f"INSERT INTO {table} OVERRIDING SYSTEM VALUE TABLE memory.{table}"
             )
-    await die(parts, promoted=promoted)
 
 
 async def die(parts: Parts, *, promoted: bool) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -69,6 +70,31 @@ def test_a_restart_keeps_the_life_and_a_crash_loses_nothing(site: Site) -> None:
     site.redis_server.start()
     until(lambda: site.heartbeat() and len(verify_feed(site, pods[0])) == 1)
     assert len([line for pod in pods for line in pod.lines("database_life_began")]) == 5
+    put_an_old_copy_back(site, server, pods, client)
+    assert not [line for pod in pods for line in pod.failures()]
+
+
+def put_an_old_copy_back(
+    site: Site, server: EmbeddedPostgres, pods: list[Pod], client: tuple[str, str]
+) -> None:
+    """A copy of a cluster that was stopped says that it lives; the feed knows better."""
+    copy, epoch = site.folder / "copy", sql(server, EPOCH)
+    server.stop()
+    shutil.copytree(server.work_folder, copy)
+    server.start()
+    until(lambda: pods[0].http.get("/readyz").json()["degraded"] == [])
+    lost = pods[0].token(client)
+    pods[0].revoke(client, lost)
+    until(lambda: site.heartbeat()["head"] == 2)
+    server.stop()
+    shutil.rmtree(server.work_folder)
+    copy.rename(server.work_folder)
+    server.start()
+    until(lambda: any(pod.lines("database_life_ended") for pod in pods))
+    until(lambda: sql(server, EPOCH) > epoch)
+    until(lambda: all(pod.introspect(client, lost) == "inactive" for pod in pods))
+    until(lambda: site.heartbeat()["epoch"] > epoch)
+    assert len(verify_feed(site, pods[0])) == 2
 
 
 def kill_a_backend(site: Site, server: EmbeddedPostgres) -> None:

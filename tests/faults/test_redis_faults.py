@@ -52,6 +52,7 @@ def mended(site: Deployment) -> None:
 
 def all_fine(load: Load, began: float) -> None:
     """No request since then failed for Redis' sake, nor waited for it."""
+    until(lambda: set(statuses(load.since(began))) == set(Load.KINDS))
     answers = load.since(began)
     found = statuses(answers)
     assert found.pop("failure") <= {401, 429}

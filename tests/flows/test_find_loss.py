@@ -246,6 +246,12 @@ async def test_a_restored_snapshot_is_told_from_a_crash_by_a_heartbeat(parts: Pa
     assert await refuses(parts)
 
 
+async def test_a_restored_snapshot_is_told_from_a_crash_by_the_stream(parts: Parts) -> None:
+    await lose_three(parts, promoted=False)
+    await no_heartbeat(parts)
+    assert await refuses(parts)
+
+
 async def test_a_restored_snapshot_is_told_from_a_crash_by_what_a_pod_knows(parts: Parts) -> None:
     await lose_three(parts, promoted=False)
     known = parts.keeper.head()

@@ -85,6 +85,31 @@ async def test_a_flushed_redis_is_filled_again_with_the_same_bytes(parts: Parts)
     assert await parts.redis.get(f"{parts.root}:jti:{subject}") == b"1"
 
 
+async def test_what_expired_falls_below_the_floor_and_is_trimmed(parts: Parts) -> None:
+    async with parts.database.connection() as connection:
+        for statement in (
+            "UPDATE revocations SET expires_at = clock_timestamp()",
+            "UPDATE feed_entries SET expires_at = clock_timestamp()",
+        ):
+            await connection.execute(statement)
+    head = await parts.head()
+    await tick_until(parts, lambda: has_floor(parts, head.number + 1))
+    assert await parts.redis.xlen(await parts.stream()) == 0
+    for key in await parts.redis.keys(f"{parts.root}:*"):
+        await parts.redis.delete(key)
+    await tick_until(parts, lambda: has_floor(parts, head.number + 1))
+    ids = await parts.revoke(2)
+    await parts.keeper.publish()
+    assert subjects(await parts.entries(head)) == ids
+    await tick_until(parts, lambda: beats_the_head(parts))
+    assert await has_floor(parts, head.number + 1)
+
+
+async def has_floor(parts: Parts, floor: int) -> bool:
+    heartbeat = await parts.heartbeat()
+    return heartbeat is not None and heartbeat.floor == floor
+
+
 async def test_what_was_cut_off_between_commit_and_copy_is_copied_by_the_next_tick(
     parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

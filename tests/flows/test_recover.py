@@ -65,10 +65,17 @@ async def lost(parts: Parts) -> Parts:
     return parts
 
 
-async def run(parts: Parts, *, end_sessions: bool = False) -> tuple[list[str], int]:
-    master_keys = read_master_keys(parts.settings.keys_dir)
-    issuer = parts.settings.issuer
-    return await recover(parts.database, parts.feed, master_keys, issuer, end_sessions=end_sessions)
+async def run(
+    parts: Parts, *, end_sessions: bool = False, anyway: bool = False
+) -> tuple[list[str], int]:
+    return await recover(
+        parts.database,
+        parts.feed,
+        read_master_keys(parts.settings.keys_dir),
+        parts.settings.issuer,
+        end_sessions=end_sessions,
+        anyway=anyway,
+    )
 
 
 async def living_kids(parts: Parts) -> set[str]:
@@ -160,6 +167,17 @@ async def test_sessions_are_kept_or_ended_as_the_operator_says(
     assert await fetch(parts, living, sessions) == 0
     facts = "SELECT count(*) FROM revocations WHERE kind = 'sid' AND subject = ANY($1)"
     assert await fetch(parts, facts, [str(id_) for id_ in sessions]) == 5
+
+
+async def test_an_operator_who_knows_better_recovers_anyway(parts: Parts) -> None:
+    kids, old = await living_kids(parts), await parts.head()
+    (session_id,) = await make_sessions(parts, 1)
+    killed, ended = await run(parts, end_sessions=True, anyway=True)
+    assert set(killed) == kids
+    assert ended >= 1
+    assert await fetch(parts, "SELECT revoked_at FROM sessions WHERE id = $1", session_id)
+    await tick_until_beaten(parts)
+    assert (await parts.head()).epoch > old.epoch
 
 
 async def test_of_two_recoveries_at_once_one_recovers(lost: Parts) -> None:

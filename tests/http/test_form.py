@@ -1,7 +1,7 @@
 """The posted form: RFC 6749 §3.2 and Appendix B."""
 
 import gzip
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 import httpx
 import pytest

@@ -215,11 +215,12 @@ class FeedKeeper:
     async def _may_be_whole(self, beat: Beat, reading: Reading) -> bool:
         head, seen, doubted = reading.state.head, self._beyond, self._doubted
         self._beyond, self._doubted = None, False
-        if beat.last > head.number and (seen is None or head.number >= seen):
-            self._beyond = beat.last
-            return True
-        if beat.last > head.number or beat.outcome == "incomplete":
+        ahead = beat.last > head.number
+        if ahead and seen is not None and head.number < seen:
             return False
+        self._beyond = beat.last if ahead else None
+        if beat.outcome == "incomplete":
+            return ahead
         # Another pod may have trimmed the stream between two looks: what counts is the next time.
         self._doubted = not await self._check.is_true(head, reading.floor)
         return not (self._doubted and doubted)

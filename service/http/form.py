@@ -14,6 +14,7 @@ from service.http.headers import header_values
 from service.oauth.errors import InvalidRequest
 
 MAX_BODY = 64 * 1024
+_MAX_LENGTH_DIGITS = 9
 _MAX_PARAMETERS = 100
 _MAX_VALUE = 8 * 1024
 # Only these may be sent more than once (RFC 8707 §2, RFC 8693 §2.1).
@@ -85,7 +86,7 @@ def _check_media_type(values: list[bytes]) -> None:
 
 async def _read_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
     for value in header_values(headers, b"content-length"):
-        if not value.isdigit() or len(value) > 9 or int(value) > MAX_BODY:
+        if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS or int(value) > MAX_BODY:
             raise BodyTooLarge("the body is longer than 64 KiB")
     body = b""
     while True:

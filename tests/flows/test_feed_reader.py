@@ -129,6 +129,15 @@ async def test_any_other_chain_is_refused(
     assert await read(parts, chain.heads[0], rows) is None
 
 
+@pytest.mark.parametrize("how", ["stranger", "typ", "iss", "epoch", "n", "prev", "empty"])
+@pytest.mark.parametrize("at", [0, 2, LENGTH - 1])
+async def test_one_forged_entry_is_enough(parts: Parts, chain: Chain, at: int, how: str) -> None:
+    """Though all before it is right, and nothing comes after it."""
+    rows = replaced(numbered(chain.entries), at, FORGERIES[how](parts, chain.heads[at]))
+    assert await read(parts, chain.heads[0], rows) is None
+    assert await read(parts, chain.heads[0], rows[: at + 1]) is None
+
+
 def mutate(
     parts: Parts, chain: Chain, rows: list[tuple[str, str]], kind: str, at: int, how: object = None
 ) -> list[tuple[str, str]]:

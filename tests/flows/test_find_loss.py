@@ -10,8 +10,8 @@ import pytest
 
 from service.app import open_redis
 from service.flows.begin_life import LossUnknown, begin_life
+from service.flows.find_loss import Loss, find_loss
 from service.keys.sign import sign
-from service.keys.signer import RsaSigner
 from service.oauth.feed import (
     ENTRY_TYP,
     HEARTBEAT_TYP,
@@ -19,12 +19,12 @@ from service.oauth.feed import (
     entry_claims,
     heartbeat_claims,
     milliseconds,
-    next_head,
 )
 from service.oauth.signing_key import FEED
 from service.oauth.uuid7 import next_epoch, unix_milliseconds, uuid7
 from service.redis.feed import RedisFeed
 from service.settings import Secret
+from service.sql.connection import DatabaseUnavailable
 from service.sql.database_life import find_life
 from tests.conftest import MakeSettings
 from tests.faults.lost_writes import (
@@ -36,14 +36,30 @@ from tests.faults.lost_writes import (
     remember,
     tick_until,
     tick_until_beaten,
-    wipe_redis,
 )
 from tests.faults.parts import Parts, open_parts
+from tests.faults.spoilt_feed import (
+    STRANGER,
+    a_fork,
+    a_hole,
+    a_strangers_entry,
+    a_wrong_epoch,
+    a_wrong_issuer,
+    a_wrong_prev,
+    garbage,
+    no_heartbeat,
+    no_last_entry,
+    no_redis,
+    no_stream,
+    one_twice,
+    rewrite,
+    stream,
+    two_swapped,
+)
 
 pytestmark = pytest.mark.anyio
 
 Spoil = Callable[[Parts], Awaitable[None]]
-STRANGER = RsaSigner.generate()
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +74,11 @@ async def parts(opened: Parts) -> Parts:
     return await begin_anew(opened)
 
 
-async def begin(parts: Parts, known: Head | None = None) -> None:
+async def begin(parts: Parts, known: Head | None = None) -> UUID:
     """Begin a life as a pod does that knows of `known`."""
-    await begin_life(parts.database, parts.feed, parts.keyring, parts.settings.issuer, known=known)
+    return await begin_life(
+        parts.database, parts.feed, parts.keyring, parts.settings.issuer, known=known
+    )
 
 
 async def lose_three(parts: Parts, *, promoted: bool = True) -> Head:
@@ -84,95 +102,6 @@ async def refuses(parts: Parts, known: Head | None = None) -> bool:
     assert await parts.head() == head
     assert await fetch(parts, "SELECT count(*) FROM revocations") == facts
     return True
-
-
-async def stream(parts: Parts) -> list[tuple[str, str]]:
-    rows = await parts.redis.xrange(await parts.stream())
-    return [(id_.decode(), fields[b"jws"].decode()) for id_, fields in rows]
-
-
-async def rewrite(parts: Parts, rows: list[tuple[str, str]]) -> None:
-    name = await parts.stream()
-    await parts.redis.delete(name)
-    for id_, jws in rows:
-        await parts.redis.xadd(name, {"jws": jws}, id=id_)
-
-
-async def no_redis(parts: Parts) -> None:
-    await wipe_redis(parts)
-
-
-async def no_heartbeat(parts: Parts) -> None:
-    await parts.redis.delete(f"{parts.root}:heartbeat")
-
-
-async def no_stream(parts: Parts) -> None:
-    await parts.redis.delete(await parts.stream())
-
-
-async def no_last_entry(parts: Parts) -> None:
-    await rewrite(parts, (await stream(parts))[:-1])
-
-
-async def a_hole(parts: Parts) -> None:
-    rows = await stream(parts)
-    await rewrite(parts, [*rows[:-2], rows[-1]])
-
-
-async def two_swapped(parts: Parts) -> None:
-    rows = await stream(parts)
-    swapped = [(rows[-2][0], rows[-1][1]), (rows[-1][0], rows[-2][1])]
-    await rewrite(parts, [*rows[:-2], *swapped])
-
-
-async def one_twice(parts: Parts) -> None:
-    rows = await stream(parts)
-    await rewrite(parts, [*rows, (rows[-1][0].replace("-0", "-1"), rows[-1][1])])
-
-
-async def forge_last(parts: Parts, signer: RsaSigner | None = None, **members: object) -> None:
-    """Replace the last entry by one with other claims, or of another signer."""
-    rows, head = await stream(parts), await parts.head()
-    claims = entry_claims(parts.settings.issuer, head, [])
-    claims |= {"facts": [{"jti": "x", "exp": 4_000_000_000}], **members}
-    forged = sign(signer or parts.keyring.key_set(FEED).signer, ENTRY_TYP, claims)
-    await rewrite(parts, [*rows[:-1], (rows[-1][0], forged)])
-
-
-async def a_wrong_prev(parts: Parts) -> None:
-    await forge_last(parts)
-
-
-async def a_wrong_epoch(parts: Parts) -> None:
-    head = await parts.head()
-    await forge_last(parts, epoch=str(next_epoch(UUID(head.epoch), 0, bytes(10))))
-
-
-async def a_wrong_issuer(parts: Parts) -> None:
-    await forge_last(parts, iss="https://else.example")
-
-
-async def a_strangers_entry(parts: Parts) -> None:
-    await forge_last(parts, STRANGER)
-
-
-async def garbage(parts: Parts) -> None:
-    rows = await stream(parts)
-    await rewrite(parts, [*rows[:-1], (rows[-1][0], "garbage")])
-
-
-async def a_fork(parts: Parts) -> None:
-    """Another history, rightly signed, up to the number that the heartbeat names."""
-    head, rows = await parts.head(), await stream(parts)
-    kept = rows[:-3]
-    signer = parts.keyring.key_set(FEED).signer
-    for number in range(head.number + 1, head.number + 4):
-        claims = entry_claims(parts.settings.issuer, head, [])
-        claims["facts"] = [{"jti": f"other-{number}", "exp": 4_000_000_000}]
-        jws = sign(signer, ENTRY_TYP, claims)
-        kept.append((f"{number}-0", jws))
-        head = next_head(head, jws)
-    await rewrite(parts, kept)
 
 
 SPOILS = [
@@ -330,3 +259,41 @@ async def test_a_crash_that_loses_nothing_needs_no_redis_though_a_pod_knows_the_
     await die(parts, promoted=False)
     await no_redis(parts)
     await begin(parts, await parts.head())
+
+
+async def test_a_life_that_another_pod_began_meanwhile_is_the_life(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lose_three(parts)
+    others: list[UUID] = []
+
+    async def slow(*args: object) -> Loss:
+        loss = await find_loss(*args)
+        if not others:
+            others.append(UUID(int=0))
+            others[0] = await begin(parts)
+        return loss
+
+    monkeypatch.setattr("service.flows.begin_life.find_loss", slow)
+    assert await begin(parts) == others[0]
+    query = "SELECT count(*) FROM audit_events WHERE detail ->> 'life' = $1"
+    assert await fetch(parts, query, str(others[0])) == 1
+
+
+async def test_what_the_feed_said_of_another_primary_is_not_used(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While Redis was asked after a crash, a standby took over."""
+    await die(parts, promoted=False)
+
+    async def slow(*args: object) -> Loss:
+        loss = await find_loss(*args)
+        await die(parts, promoted=True)
+        return loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr("service.flows.begin_life.find_loss", slow)
+        with pytest.raises(DatabaseUnavailable):
+            await begin(parts)
+    assert await fetch(parts, "SELECT count(*) FROM database_life") == 0
+    await begin(parts)

@@ -1,0 +1,82 @@
+"""`watchword dev` as a child process."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, Self
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Development:
+    """A development server in a folder of its own."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.port = port
+        self.issuer = f"http://localhost:{port}"
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("WATCHWORD_")}
+        self.log = folder / f"dev-{time.monotonic_ns()}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "service", "dev", "--port", str(port)],
+                cwd=folder,
+                env={**environment, "PYTHONPATH": str(Path(__file__).parents[2])},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        self.wait_until_ready()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop(signal.SIGTERM)
+
+    def wait_until_ready(self, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not self.is_ready():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.issuer}/readyz", timeout=2) as answer:  # noqa: S310
+                return json.load(answer)["status"] == "ready"
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def stop(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+    @property
+    def demo(self) -> dict[str, Any]:
+        return json.loads((self.folder / ".watchword/demo.json").read_text())
+
+    def servers_left(self) -> list[str]:
+        """Command lines of processes that still work in the folder."""
+        left: list[str] = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                try:
+                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                except OSError:
+                    continue
+                if str(self.folder) in line:
+                    left.append(line)
+        return left

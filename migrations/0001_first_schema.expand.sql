@@ -122,13 +122,15 @@ CREATE TABLE signing_keys (
     alg text NOT NULL,
     state text NOT NULL CHECK (state IN ('pending', 'active', 'retiring', 'removed')),
     public_jwk text NOT NULL,
-    wrapped_private_key bytea NOT NULL,
-    wrap_key_id text NOT NULL,
+    -- NULL for a key that never leaves its hardware.
+    wrapped_private_key bytea,
+    wrap_key_id text,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     activates_at timestamptz NOT NULL,
     retiring_at timestamptz,
     removed_at timestamptz,
-    killed_at timestamptz
+    killed_at timestamptz,
+    CHECK ((wrapped_private_key IS NULL) = (wrap_key_id IS NULL))
 );
 -- Whatever number of pods starts at once, one active and one pending key come of it.
 CREATE UNIQUE INDEX signing_keys_active_idx ON signing_keys (purpose, alg) WHERE state = 'active';
@@ -179,10 +181,14 @@ CREATE TABLE audit_events (
     client_id text,
     user_id uuid,
     session_id uuid,
+    generation bigint,
     address inet,
     request_id text,
     detail jsonb NOT NULL DEFAULT '{}'
 );
+-- At most one event per session, generation and verdict, however often a thief tries.
+CREATE UNIQUE INDEX audit_events_verdict_idx ON audit_events (session_id, generation, event)
+    WHERE session_id IS NOT NULL AND generation IS NOT NULL;
 CREATE INDEX audit_events_at_idx ON audit_events (at);
 CREATE INDEX audit_events_user_id_idx ON audit_events (user_id);
 CREATE INDEX audit_events_client_id_idx ON audit_events (client_id);

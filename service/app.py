@@ -151,9 +151,11 @@ async def _run(opened: _Opened) -> None:
     database, keyring = services.database, services.keyring
     await wait_for_schema(database)
     # Known to the migration runner first, judged after: else a contract could slip in between.
-    await _until_done(lambda: report_pod(database, opened.pod))
+    await _until_done(database, lambda: report_pod(database, opened.pod))
     await wait_for_schema(database)
-    await _until_done(lambda: prepare(database, keyring, opened.master_keys, services.issuer))
+    await _until_done(
+        database, lambda: prepare(database, keyring, opened.master_keys, services.issuer)
+    )
     await services.keeper.tick()
     services.readiness.started = True
     log.info("ready", issuer=services.issuer, pod=opened.pod.name, release=opened.pod.release)
@@ -172,7 +174,7 @@ async def _run(opened: _Opened) -> None:
         )
 
 
-async def _until_done(work: Callable[[], Awaitable[object]]) -> None:
+async def _until_done(database: Database, work: Callable[[], Awaitable[object]]) -> None:
     """Do it once, trying again each second while PostgreSQL is away."""
     while True:
         try:
@@ -180,6 +182,8 @@ async def _until_done(work: Callable[[], Awaitable[object]]) -> None:
         except DatabaseUnavailable as error:
             log.warning("waiting", message=str(error))
             await asyncio.sleep(_RETRY.total_seconds())
+            with suppress(DatabaseUnavailable):
+                await wait_for_schema(database)  # which probes: nobody else does yet
         else:
             return
 

@@ -47,7 +47,8 @@ def issue_to_client(
     """
     audience = choose_audience(resources, client.audiences)
     granted = grant_scope(scope, allowed=client.scopes, default=client.default_scopes)
-    if not keyring.is_confirmed(monotonic=time.monotonic()):
+    signer = keyring.key_set(TOKEN).active if keyring.is_loaded() else None
+    if signer is None or not keyring.is_confirmed(monotonic=time.monotonic()):
         raise TemporarilyUnavailable("the server can't sign at present; try again shortly")
     now = clock()
     claims = client_credentials_claims(
@@ -59,7 +60,7 @@ def issue_to_client(
         now=now,
     )
     return IssuedToken(
-        access_token=sign(keyring.key_set(TOKEN).signer, TYP, claims),
+        access_token=sign(signer, TYP, claims),
         expires_in=claims["exp"] - claims["iat"],
         scope=claims["scope"],
     )

@@ -1,4 +1,4 @@
-"""Following the feed in the service itself: a client fact drops the cached client at once."""
+"""Following the feed in the service itself: revoked clients and killed keys go at once."""
 
 import asyncio
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class _Place:
 async def follow_feed(
     feed: RedisFeed, keeper: FeedKeeper, clients: ClientCache, keyring: Keyring, issuer: str
 ) -> None:
-    """Drop revoked clients from the cache, until cancelled.
+    """Drop revoked clients and killed keys, until cancelled.
 
     While Redis is away the cache's own 5 seconds hold; nothing here is needed for safety.
     """
@@ -44,9 +44,10 @@ async def follow_feed(
             while (head := keeper.head()) is not None:
                 place.take(head)
                 page = await feed.read(place.epoch, place.number, _PAGE, block=_BLOCK_SECONDS)
-                for entry in (_prove(jws, place.epoch, keyring, issuer) for jws in page):
+                for jws in page:
+                    entry = _prove(jws, place, keyring, issuer)
                     place.number = entry.number
-                    _apply(entry, clients)
+                    _apply(entry, clients, keyring)
         except RedisUnavailable as error:
             log.debug("feed_not_followed", reason=str(error))  # mended by whoever beats next
         except Exception as error:  # noqa: BLE001 (the loop must outlive any fault)
@@ -54,14 +55,17 @@ async def follow_feed(
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def _prove(jws: str, epoch: str, keyring: Keyring, issuer: str) -> Entry:
+def _prove(jws: str, place: _Place, keyring: Keyring, issuer: str) -> Entry:
     entry = prove_entry(jws, keyring, issuer)
-    if entry is None or entry.epoch != epoch:
+    # An old entry in a new place would be read again and again.
+    if entry is None or entry.epoch != place.epoch or entry.number <= place.number:
         raise RedisUnavailable("a forged entry, or one out of place")
     return entry
 
 
-def _apply(entry: Entry, clients: ClientCache) -> None:
+def _apply(entry: Entry, clients: ClientCache, keyring: Keyring) -> None:
     for fact in entry.facts:
         if fact["kind"] == "client":
             clients.drop(fact["subject"])
+        elif fact["kind"] == "kid":
+            keyring.drop([fact["subject"]])

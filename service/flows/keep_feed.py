@@ -42,6 +42,7 @@ class FeedKeeper:
         self._check = CopyCheck(feed, database)
         self._doubted = False
         self._newest: Heartbeat | None = None
+        self._given: Head | None = None
         self._doubt = LifeDoubt(database)
         self.redis_away = False
         self.loss_unknown = False
@@ -53,6 +54,11 @@ class FeedKeeper:
     def head(self) -> Head | None:
         """The head as last read; None before the first reading."""
         return None if self._state is None else self._state.head
+
+    def _known(self) -> Head | None:
+        """The newest head that this pod read, or made itself: what is below it was given."""
+        heads = [head for head in (self.head(), self._given) if head is not None]
+        return max(heads, key=lambda head: (head.epoch, head.number), default=None)
 
     async def run(self) -> None:
         """Publish at every nudge and tick each second, until cancelled."""
@@ -95,6 +101,7 @@ class FeedKeeper:
         epoch, entries = await publish_revocations(self._database, self._keyring, self._issuer)
         if not entries:
             return 0
+        self._given = Head(epoch, entries[-1].number, b"")
         self._metrics.published.inc(len(entries))
         floor = self._state.floor if self._state and self._state.head.epoch == epoch else 1
         try:
@@ -132,6 +139,7 @@ class FeedKeeper:
         )
         if beat is None or beat.outcome == "beaten":
             self._newest = max(self._newest or heartbeat, heartbeat, key=lambda it: it.order)
+        self._keyring.drop(heartbeat.killed_kids)
         if beat is not None and beat.forgery and beat.outcome == "beaten":
             self._note_repair("heartbeat", beat)
         return heartbeat, beat
@@ -145,6 +153,7 @@ class FeedKeeper:
             if state is not None and state.life is None and await self._begin_life():
                 state = await self._read_state()
             if state is not None:
+                self._keyring.drop(state.killed_kids)
                 await self._renew_keys(state)
         except DatabaseUnavailable as error:
             self._metrics.away.labels("postgresql").set(1)
@@ -169,7 +178,7 @@ class FeedKeeper:
         """Whether the database has a life, begun by this pod or by another."""
         try:
             await begin_life(
-                self._database, self._feed, self._keyring, self._issuer, known=self.head()
+                self._database, self._feed, self._keyring, self._issuer, known=self._known()
             )
         except LossUnknown:
             if not self.loss_unknown:

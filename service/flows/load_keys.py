@@ -5,10 +5,11 @@ import time
 from datetime import datetime, timedelta
 
 from service.keys.generate import generate_signing_key
-from service.keys.keyring import Keyring
+from service.keys.keyring import Keyring, KeyringError
 from service.keys.master_keys import MasterKeys
 from service.oauth.signing_key import FEED, TOKEN, SigningKey
 from service.sql.connection import Connection, Database
+from service.sql.instances import list_living_instances
 from service.sql.signing_keys import insert_signing_key, list_signing_keys, read_clock
 
 # How long a key is published before it signs.
@@ -30,10 +31,26 @@ async def create_first_keys(database: Database, master_keys: MasterKeys, issuer:
         if (purpose, state) not in existing
     ]
     if missing:
+        await check_current_key(database, master_keys)
         # Hundreds of milliseconds of CPU: off the event loop.
         keys = await asyncio.to_thread(_generate, missing, master_keys, issuer, now)
         async with database.transaction() as connection:
             await insert_keys(connection, keys)
+
+
+async def check_current_key(database: Database, master_keys: MasterKeys) -> None:
+    """Refuse a current wrap key that a living pod lacks: it could not use what is wrapped under it.
+
+    Raises KeyringError, DatabaseUnavailable.
+    """
+    async with database.connection() as connection:
+        pods = await list_living_instances(connection)
+    lacking = [pod.name for pod in pods if master_keys.current_wrap not in pod.wrap_key_ids]
+    if lacking:
+        raise KeyringError(
+            f"{', '.join(lacking)} lacks the master key wrap-{master_keys.current_wrap}.key: roll "
+            "it out to every pod before `current` names it"
+        )
 
 
 async def insert_keys(connection: Connection, keys: list[SigningKey]) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from service.sql.audit_events import delete_old_audit_events
 from service.sql.connection import Connection, Database
-from service.sql.feed import delete_old_entries
+from service.sql.feed import delete_entries_below_floor, delete_entries_of_left_epochs
 from service.sql.instances import delete_dead_instances
 from service.sql.revocations import delete_expired_revocations
 
@@ -24,7 +24,8 @@ async def purge(database: Database, *, audit_retention: timedelta) -> dict[str, 
 
     counts = {
         "revocations": await _in_batches(database, delete_expired_revocations),
-        "feed_entries": await _in_batches(database, delete_old_entries),
+        "feed_entries": await _in_batches(database, delete_entries_below_floor)
+        + await _in_batches(database, delete_entries_of_left_epochs),
         "audit_events": await _in_batches(database, audit),
     }
     async with database.connection() as connection:

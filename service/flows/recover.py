@@ -7,7 +7,7 @@ from uuid import UUID
 
 from service.flows.begin_life import LossUnknown, begin_epoch, begin_life
 from service.flows.feed_reader import prove_heartbeat
-from service.flows.load_keys import generate_keys, insert_keys, load_keys
+from service.flows.load_keys import check_current_key, generate_keys, insert_keys, load_keys
 from service.keys.keyring import Keyring, KeyringError
 from service.keys.master_keys import MasterKeys
 from service.oauth.feed import milliseconds
@@ -49,6 +49,7 @@ async def recover(
     seen = await _try_without(database, feed, Keyring(issuer, master_keys), issuer, anyway=anyway)
     async with database.connection() as connection:
         now = await read_clock(connection)
+    await check_current_key(database, master_keys)
     new_keys = await asyncio.to_thread(generate_keys, master_keys, issuer, now)
     ended = await _end_sessions(database, anyway=anyway) if end_sessions else 0
     async with database.transaction() as connection:

@@ -30,7 +30,7 @@ async def revoke_token(
     if client_id not in (None, access.client_id):
         # The same answer for a live and a dead token: it tells nothing.
         raise InvalidRequest("the token was not issued to this client")
-    if not access.is_current(now):
+    if access.is_over(now):
         return False
     fact = Revocation(
         kind="jti",

@@ -7,7 +7,7 @@ import time
 from uuid import uuid4
 
 from migrations.files import MigrationError, judge, latest, load, read_applied
-from service.flows.load_keys import create_first_keys, load_keys
+from service.flows.load_keys import check_current_key, create_first_keys, load_keys
 from service.keys.keyring import Keyring
 from service.keys.master_keys import MasterKeys
 from service.oauth.feed import genesis
@@ -87,6 +87,7 @@ async def prepare(
     epoch = uuid7(int(time.time() * 1000), os.urandom(RANDOM_BYTES))
     async with database.connection() as connection:
         await insert_feed(connection, genesis(str(epoch)))
+    await check_current_key(database, master_keys)
     await create_first_keys(database, master_keys, issuer)
     await load_keys(database, keyring)
 

@@ -15,6 +15,7 @@ from service.settings import Network
 
 _KEY = "watchword"
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+_WITH_PORT = re.compile(r"([0-9.]+):[0-9]{1,5}|\[([0-9A-Fa-f:.%]+)\](?::[0-9]{1,5})?")
 _MAX_HOPS = 50
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -94,8 +95,11 @@ def _forwarded(
 
 
 def _parse(text: str) -> Address | None:
+    """An address as proxies write it: perhaps with a port, perhaps with a zone."""
+    if match := _WITH_PORT.fullmatch(text):
+        text = match[1] or match[2]
     try:
-        address = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address

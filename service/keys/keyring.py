@@ -1,7 +1,7 @@
 """The keyring: the signing keys that this pod can use, and the key sets that it publishes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -23,10 +23,17 @@ class KeyringError(Exception):
 class KeySet:
     """The keys of one purpose: who signs, who verifies, and the JWK Set with its ETag."""
 
-    signer: Signer
+    active: Signer | None
     verifiers: dict[str, Verifier]
     jwks: bytes
     etag: str
+
+    @property
+    def signer(self) -> Signer:
+        """The key that signs. Raises KeyringError when it was killed and no other is known yet."""
+        if self.active is None:
+            raise KeyringError("the signing key was killed, and the next is not known yet")
+        return self.active
 
 
 class Keyring:
@@ -37,18 +44,38 @@ class Keyring:
         self.master_keys = master_keys
         self._signers: dict[str, RsaSigner] = {}
         self._sets: dict[str, KeySet] = {}
+        self._killed: set[str] = set()
         self._confirmed_at = float("-inf")
         self.faults: list[str] = []
 
     def load(self, keys: Sequence[SigningKey], *, monotonic: float) -> None:
         """Take over the database's keys, confirmed at that monotonic second.
 
-        Raises KeyringError, and keeps what it had, when an active key can't be unwrapped. Another
-        key that can't be unwrapped is left out of the key set and named in `faults`.
+        Raises KeyringError when an active key can't be unwrapped; what it had goes on then, but
+        for keys that the database no longer lists. Another key that can't be unwrapped is left out
+        of the key set and named in `faults`.
         """
-        self._unwrap([key for key in keys if key.state != "removed"])
+        keys = [key for key in keys if key.state != "removed" and key.kid not in self._killed]
+        listed = {key.kid for key in keys}
+        self._keep(lambda kid: kid in listed)
+        self._unwrap(keys)
         sets = {purpose: self._key_set(keys, purpose) for purpose in (TOKEN, FEED)}
         self._sets, self._confirmed_at = sets, monotonic
+
+    def drop(self, killed: Iterable[str]) -> None:
+        """Forget killed keys at once and for good, whatever the database says of them later."""
+        new = set(killed) - self._killed
+        if new:
+            self._killed |= new
+            self._keep(lambda kid: kid not in new)
+
+    def _keep(self, may_stay: Callable[[str], bool]) -> None:
+        self._signers = {kid: it for kid, it in self._signers.items() if may_stay(kid)}
+        for purpose, keys in self._sets.items():
+            kids = [kid for kid in keys.verifiers if may_stay(kid)]
+            if len(kids) < len(keys.verifiers):
+                active = keys.active if keys.active and may_stay(keys.active.kid) else None
+                self._sets[purpose] = self._publish(active, kids)
 
     def is_loaded(self) -> bool:
         """Whether there are keys at all."""
@@ -113,10 +140,13 @@ class Keyring:
         active = [key for key in usable if key.state == "active"]
         if not active:
             raise KeyringError(f"the database has no active {purpose} key")
-        jwks = [self._signers[key.kid].public_jwk for key in usable]
+        return self._publish(self._signers[active[0].kid], [key.kid for key in usable])
+
+    def _publish(self, active: Signer | None, kids: Sequence[str]) -> KeySet:
+        jwks = [self._signers[kid].public_jwk for kid in kids]
         document = json.dumps({"keys": jwks}, separators=(",", ":")).encode()
         return KeySet(
-            signer=self._signers[active[0].kid],
+            active=active,
             verifiers={jwk["kid"]: Verifier(jwk) for jwk in jwks},
             jwks=document,
             etag=f'"{sha256(document).hexdigest()[:32]}"',

@@ -13,6 +13,8 @@ _TYPES = frozenset({TYP, "application/at+jwt"})
 
 # Clocks of two pods may differ by so much (ATK-103).
 CLOCK_SKEW = timedelta(seconds=60)
+# A verifier's leeway and its clock's difference from ours, 60 s each.
+LEEWAY_AND_SKEW = timedelta(minutes=2)
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PRINTABLE = re.compile(r"[\x20-\x7E]+")
@@ -36,6 +38,10 @@ class AccessToken:
         """Whether the token is within its time; a clock ahead of ours by CLOCK_SKEW is forgiven."""
         seconds = now.timestamp()
         return self.issued_at <= seconds + CLOCK_SKEW.total_seconds() and seconds < self.expires_at
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether no verifier accepts it any more, with its leeway and whatever its clock says."""
+        return now.timestamp() >= self.expires_at + LEEWAY_AND_SKEW.total_seconds()
 
 
 def client_credentials_claims(

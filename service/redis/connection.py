@@ -51,6 +51,9 @@ class RedisConnection:
             async with asyncio.timeout(self._seconds + blocks):
                 answer = await command(self._client)
         except ResponseError as error:  # it answered: nobody waited, and nobody needs to be spared
+            if "READONLY" in str(error):
+                # A master that was demoted: the address may lead to the new one by now.
+                await self._client.connection_pool.disconnect()
             raise RedisUnavailable(f"Redis refuses: {error}") from error
         except (RedisError, OSError, TimeoutError) as error:
             self._closed_until = time.monotonic() + self._pause

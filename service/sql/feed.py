@@ -163,17 +163,39 @@ async def list_entries(
     return [(row["number"], row["jws"]) for row in rows]
 
 
-async def delete_old_entries(connection: Connection, limit: int) -> int:
-    """Delete up to `limit` entries below the floor or of an epoch that was left."""
+async def delete_entries_below_floor(connection: Connection, limit: int) -> int:
+    """Delete up to `limit` entries of the epoch that nobody needs any more; how many."""
     rows = await connection.fetch(
         """
         DELETE FROM feed_entries
         WHERE (epoch, number) IN (
             SELECT feed_entries.epoch, number
-            FROM feed_entries, feed
-            WHERE feed_entries.epoch <> feed.epoch OR number < feed.floor
+            FROM feed_entries
+            WHERE feed_entries.epoch = (SELECT feed.epoch FROM feed)
+              AND number < (SELECT feed.floor FROM feed)
+            ORDER BY feed_entries.epoch, number
             LIMIT $1
-            FOR UPDATE OF feed_entries SKIP LOCKED
+            FOR UPDATE SKIP LOCKED
+        )
+        RETURNING number
+        """,
+        limit,
+    )
+    return len(rows)
+
+
+async def delete_entries_of_left_epochs(connection: Connection, limit: int) -> int:
+    """Delete up to `limit` entries of epochs that were left: they sort before the present one."""
+    rows = await connection.fetch(
+        """
+        DELETE FROM feed_entries
+        WHERE (epoch, number) IN (
+            SELECT feed_entries.epoch, number
+            FROM feed_entries
+            WHERE feed_entries.epoch < (SELECT feed.epoch FROM feed)
+            ORDER BY feed_entries.epoch, number
+            LIMIT $1
+            FOR UPDATE SKIP LOCKED
         )
         RETURNING number
         """,

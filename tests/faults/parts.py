@@ -9,12 +9,13 @@ from uuid import uuid4
 from redis.asyncio import Redis
 
 from service.app import open_database, open_redis
-from service.flows.feed_reader import prove_heartbeat, read_tail
+from service.flows.feed_reader import prove_entry, prove_heartbeat, read_tail
 from service.flows.keep_feed import FeedKeeper
 from service.flows.start import prepare
 from service.keys.keyring import Keyring
 from service.keys.master_keys import read_master_keys
 from service.oauth.feed import Entry, Head, Heartbeat, genesis
+from service.oauth.jws import decode_base64url
 from service.redis.connection import RedisConnection
 from service.redis.feed import RedisFeed
 from service.settings import Settings
@@ -58,12 +59,19 @@ class Parts:
     async def entries(self, after: Head | None = None) -> tuple[Entry, ...]:
         """The stream after a head, or all of it, proven to its end, which is PostgreSQL's head."""
         head = await self.head()
-        tail = await read_tail(
-            self.feed, after or genesis(head.epoch), self.keyring, self.settings.issuer
-        )
+        start = after or await self._start(head)
+        tail = await read_tail(self.feed, start, self.keyring, self.settings.issuer)
         assert tail is not None, "the stream is not whole"
         assert tail.head == head
         return tail.entries
+
+    async def _start(self, head: Head) -> Head:
+        """The head before the stream's first entry, which may have been trimmed away."""
+        first = await self.feed.read(head.epoch, 0, 1)
+        entry = prove_entry(first[0], self.keyring, self.settings.issuer) if first else None
+        if entry is None:
+            return genesis(head.epoch)
+        return Head(head.epoch, entry.number - 1, decode_base64url(entry.prev) or b"")
 
     async def revoke(
         self, count: int = 1, *, kind: str = "jti", over: Connection | None = None

@@ -196,18 +196,35 @@ def test_public_half_comes_from_the_private_one(made, jwk: str) -> None:
     assert json.loads(ring.key_set(TOKEN).jwks) == {"keys": [json.loads(made["active"].public_jwk)]}
 
 
-def test_failed_load_keeps_what_there_was(made) -> None:
-    """A pod that signs goes on signing with what it knows, and grows old with it."""
+def test_failed_load_keeps_what_the_database_still_lists_and_grows_old_with_it(made) -> None:
     ring = loaded(*made.values())
     before = ring.key_set(TOKEN)
-    with pytest.raises(KeyringError, match="no active token key"):
-        ring.load([made["pending"], made["feed"]], monotonic=500)
     with pytest.raises(KeyringError, match="no active feed key"):
         ring.load([made["active"], made["pending"]], monotonic=500)
-    with pytest.raises(KeyringError, match="no active token key"):
-        ring.load([], monotonic=500)
     assert ring.key_set(TOKEN) is before
     assert not ring.is_confirmed(monotonic=601)
+
+
+def test_keys_that_the_database_no_longer_lists_are_gone_even_if_the_load_fails(made) -> None:
+    """JWKS-6: a killed key must not go on because the next one can't be used here."""
+    ring = loaded(*made.values())
+    with pytest.raises(KeyringError, match="no active token key"):
+        ring.load([made["pending"], made["feed"]], monotonic=500)
+    assert kids(ring, TOKEN) == [made["pending"].kid]
+    with pytest.raises(KeyringError, match="was killed"):
+        _ = ring.key_set(TOKEN).signer
+
+
+def test_a_dropped_key_is_gone_for_good_whatever_the_database_says(made) -> None:
+    """JWKS-6, DIST-6: a restored database may list a killed key again."""
+    ring = loaded(*made.values())
+    ring.drop([made["active"].kid, "unknown"])
+    assert made["active"].kid not in kids(ring, TOKEN)
+    with pytest.raises(KeyringError, match="was killed"):
+        _ = ring.key_set(TOKEN).signer
+    with pytest.raises(KeyringError, match="no active token key"):
+        ring.load(list(made.values()), monotonic=500)
+    assert made["active"].kid not in kids(ring, TOKEN)
 
 
 def test_key_set_is_confirmed_for_10_minutes(made) -> None:

@@ -259,14 +259,15 @@ _CONVERTERS: dict[Any, Callable[[str], Any]] = {
 def _unknown_names(environment: Mapping[str, str]) -> list[str]:
     """A fault for each WATCHWORD_ name that is no setting, with the nearest that is."""
     fields = [field.name for field in msgspec.structs.fields(Settings)]
-    known = {variable(field) for field in fields}
-    known |= {variable(field) + "_FILE" for field in fields if is_secret(field)}
+    known = {field.upper() for field in fields}
+    known |= {field.upper() + "_FILE" for field in fields if is_secret(field)}
     faults: list[str] = []
     for name in sorted(environment):
-        if not name.startswith(PREFIX) or name in known or _KUBERNETES.fullmatch(name):
+        prefix, ours, rest = name.partition(PREFIX)
+        if prefix or not ours or rest in known or _KUBERNETES.fullmatch(name):
             continue
-        nearest = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        nearest = difflib.get_close_matches(rest.upper(), known, n=1)
+        hint = f"; did you mean {PREFIX}{nearest[0]}?" if nearest else ""
         # A name may hold anything; what is printed stays one line.
         shown = name if name.isprintable() else ascii(name)
         faults.append(f"{shown} is no setting{hint}")

@@ -20,6 +20,7 @@ from service.flows.manage_clients import create_client
 from service.keys.master_keys import create_master_keys
 from service.oauth.client import Registration
 from service.settings import Settings, load_settings
+from tests.leaks import Issued, watched_logs
 
 ISSUER = "http://localhost:8000"
 AUDIENCE = "https://orders.example"
@@ -48,6 +49,13 @@ MakeClient = Callable[..., Awaitable[RegisteredClient]]
 def anyio_backend() -> str:
     """One event loop for the suite, so that a pod can live in it."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def issued(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issued]:
+    """Every secret of the run; when it ends, none may stand in any log (ATK-96)."""
+    with watched_logs(tmp_path_factory.getbasetemp()) as issued:
+        yield issued
 
 
 @pytest.fixture(scope="session")

@@ -128,8 +128,6 @@ class Database:
         except _BUSY as error:
             raise DatabaseUnavailable(f"PostgreSQL is busy: {type(error).__name__}") from error
         except _AWAY as error:
-            if _is_defect(error):
-                raise
             self.away = True
             if connection is not None:
                 with suppress(asyncpg.InterfaceError):  # the pool let go of it when it was cut
@@ -147,12 +145,6 @@ class Database:
             if self._pool.get_size() == self._pool.get_max_size():
                 raise DatabaseUnavailable("every connection is in use") from error
             raise
-
-
-def _is_defect(error: BaseException) -> bool:
-    """Whether asyncpg refused an argument; it has no name of its own for that."""
-    # Else one text that is no UTF-8 would keep every request of the pod from PostgreSQL.
-    return isinstance(error, ValueError) and not isinstance(error, asyncpg.ClientConfigurationError)
 
 
 async def _prepare_connection(connection: asyncpg.Connection[Any]) -> None:

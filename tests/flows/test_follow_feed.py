@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 
+from service.flows import follow_feed as follow
 from service.flows.begin_life import begin_epoch
 from service.flows.follow_feed import follow_feed
 from service.flows.manage_clients import revoke_client
@@ -38,8 +39,10 @@ async def parts(make_settings: MakeSettings) -> AsyncIterator[Parts]:
 
 
 @pytest.fixture
-async def caches(parts: Parts) -> AsyncIterator[Caches]:
-    """What a follower drops."""
+async def caches(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Caches]:
+    """What a follower drops, which pauses for a shorter time than in service."""
+    monkeypatch.setattr(follow, "_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(follow, "_BLOCK_SECONDS", 0.1)
     told = Caches()
     follower = follow_feed(parts.feed, parts.keeper, told, parts.keyring, parts.settings.issuer)
     task = asyncio.create_task(follower)

@@ -1,9 +1,8 @@
 """Copying the feed from PostgreSQL to Redis, and mending what is missing there."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from service.oauth.feed import Head, from_seconds, read_entry
+from service.oauth.feed import Head, read_entry
 from service.oauth.jws import parse_compact, parse_payload
 from service.oauth.revocation import Fact
 from service.redis.feed import RedisFeed, SignedEntry
@@ -80,10 +79,4 @@ def _facts(jws: str) -> tuple[Fact, ...]:
     entry = read_entry(claims, str(claims.get("iss"))) if claims else None
     if entry is None:
         raise AssertionError("feed_entries: an entry that is none")
-    return tuple(_fact(member) for member in entry.facts)
-
-
-def _fact(member: dict[str, Any]) -> Fact:
-    exp = member["exp"]
-    expires_at = None if exp is None else from_seconds(exp)
-    return Fact(member["kind"], member["subject"], member["version"], expires_at)
+    return entry.facts

@@ -65,7 +65,7 @@ def _prove(jws: str, place: _Place, keyring: Keyring, issuer: str) -> Entry:
 
 def _apply(entry: Entry, clients: ClientCache, keyring: Keyring) -> None:
     for fact in entry.facts:
-        if fact["kind"] == "client":
-            clients.drop(fact["subject"])
-        elif fact["kind"] == "kid":
-            keyring.drop([fact["subject"]])
+        if fact.kind == "client":
+            clients.drop(fact.subject)
+        elif fact.kind == "kid":
+            keyring.drop([fact.subject])

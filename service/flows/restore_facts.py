@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
-from service.oauth.feed import Entry, from_seconds
+from service.oauth.feed import Entry
 from service.oauth.revocation import CLIENT_FACT_TTL, Fact, Revocation
 from service.sql.clients import restore_epoch
 from service.sql.connection import Connection
@@ -23,7 +23,7 @@ async def restore_entries(
     since = datetime.fromtimestamp(database_read_at / 1000, UTC)
     clients: set[str] = set()
     for entry in entries:
-        facts = [_fact(member) for member in entry.facts]
+        facts = entry.facts
         # First what they stand for: a revocation, too, locks the client before it writes the fact.
         for fact in facts:
             await _restore(connection, fact, since)
@@ -69,11 +69,3 @@ async def _restore_client(connection: Connection, fact: Fact, since: datetime) -
             actor="recovery",
         )
         await insert_revocation(connection, raised)
-
-
-def _fact(member: dict[str, object]) -> Fact:
-    exp = member["exp"]
-    expires_at = from_seconds(exp) if isinstance(exp, int) else None
-    return Fact(
-        str(member["kind"]), str(member["subject"]), int(str(member["version"])), expires_at
-    )

@@ -5,7 +5,7 @@ docs/reference/revocation-feed.md describes the same for verifiers in any langua
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -38,12 +38,12 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry, its signature proven: facts are as `read_fact` gives them."""
+    """An entry, its signature proven."""
 
     epoch: str
     number: int
     prev: str
-    facts: tuple[dict[str, Any], ...]
+    facts: tuple[Fact, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,3 @@ def read_heartbeat(claims: dict[str, Any], issuer: str) -> Heartbeat | None:
 def milliseconds(at: datetime) -> int:
     """Milliseconds since 1970, for the times of a heartbeat."""
     return int(at.timestamp() * 1000)
-
-
-def from_seconds(seconds: int) -> datetime:
-    """The moment of a fact's `exp`."""
-    return datetime.fromtimestamp(seconds, UTC)

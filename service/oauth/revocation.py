@@ -1,7 +1,7 @@
 """Revocations: facts that void tokens, and how long each must be remembered."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from service.oauth.client import MAX_ACCESS_TOKEN_TTL
@@ -17,6 +17,8 @@ CLIENT_FACT_TTL = FACT_TTL + CLIENT_CACHE_TTL
 
 # More living facts about single tokens of one client are refused: revoke the client instead.
 MAX_TOKEN_FACTS = 10_000
+
+_YEAR_9999 = 253_402_300_799
 
 _VERSION_CLAIM = {"client": "cep", "stale": "cv"}
 KINDS = ("jti", "sid", "client", "kid", "stale")
@@ -61,8 +63,13 @@ class Fact:
         return member
 
 
-def read_fact(member: Any) -> dict[str, Any] | None:
-    """A feed entry's member as `kind`, `subject`, `version`, `exp`; None if it is no fact."""
+def from_seconds(seconds: int) -> datetime:
+    """The moment of a fact's `exp`."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def read_fact(member: Any) -> Fact | None:
+    """A feed entry's member as a fact; None if it is none."""
     if not isinstance(member, dict):
         return None
     kinds = [kind for kind in KINDS if kind in member]
@@ -75,4 +82,6 @@ def read_fact(member: Any) -> dict[str, Any] | None:
         return None
     if (exp is None) != (kind == "kid") or not (exp is None or type(exp) is int):
         return None
-    return {"kind": kind, "subject": subject, "version": version, "exp": exp}
+    if exp is not None and not 0 <= exp <= _YEAR_9999:
+        return None
+    return Fact(kind, subject, version, None if exp is None else from_seconds(exp))

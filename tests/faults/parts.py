@@ -128,7 +128,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
 
 def subjects(entries: tuple[Entry, ...]) -> list[str]:
     """Who the facts of entries are about, in the order of the stream."""
-    return [fact["subject"] for entry in entries for fact in entry.facts]
+    return [fact.subject for entry in entries for fact in entry.facts]
 
 
 async def add_entries(parts: Parts, count: int) -> None:

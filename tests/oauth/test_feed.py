@@ -11,7 +11,6 @@ from service.oauth.feed import (
     Head,
     Heartbeat,
     entry_claims,
-    from_seconds,
     genesis,
     heartbeat_claims,
     milliseconds,
@@ -20,7 +19,7 @@ from service.oauth.feed import (
     read_heartbeat,
 )
 from service.oauth.jws import encode_base64url
-from service.oauth.revocation import Fact, read_fact
+from service.oauth.revocation import Fact, from_seconds, read_fact
 
 ISSUER = "https://auth.example.com"
 EPOCH = "0191f2c8-0000-7000-8000-000000000000"

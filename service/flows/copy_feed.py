@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from service.oauth.feed import Head, read_entry
+from service.oauth.feed import MAX_ENTRY_LENGTH, Head, read_entry
 from service.oauth.jws import parse_compact, parse_payload
 from service.oauth.revocation import Fact
 from service.redis.feed import RedisFeed, SignedEntry
@@ -11,7 +11,6 @@ from service.sql.feed import list_entries
 
 _PAGE = 128
 _CHECKED = 32
-_MAX_LENGTH = 64 * 1024
 
 
 async def copy_entries(
@@ -74,7 +73,7 @@ async def copy_missing(feed: RedisFeed, database: Database, head: Head, floor: i
 
 def _facts(jws: str) -> tuple[Fact, ...]:
     """The facts of an entry that the database gave us, for the look-up keys."""
-    parsed = parse_compact(jws, max_length=_MAX_LENGTH)
+    parsed = parse_compact(jws, max_length=MAX_ENTRY_LENGTH)
     claims = parse_payload(parsed.payload) if parsed else None
     entry = read_entry(claims, str(claims.get("iss"))) if claims else None
     if entry is None:

@@ -6,6 +6,7 @@ from service.keys.keyring import Keyring
 from service.oauth.feed import (
     ENTRY_TYP,
     HEARTBEAT_TYP,
+    MAX_ENTRY_LENGTH,
     Entry,
     Head,
     Heartbeat,
@@ -18,8 +19,6 @@ from service.oauth.signing_key import FEED
 from service.redis.feed import RedisFeed
 
 _PAGE = 256
-# An entry of 256 facts is longer than a token may be.
-_MAX_LENGTH = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def prove_entry(jws: str, keyring: Keyring, issuer: str) -> Entry | None:
 
 
 def _prove(jws: str, typ: str, keyring: Keyring) -> dict[str, object] | None:
-    parsed = parse_compact(jws, max_length=_MAX_LENGTH)
+    parsed = parse_compact(jws, max_length=MAX_ENTRY_LENGTH)
     if parsed is None or parsed.header.get("typ") != typ or not keyring.verify(parsed, FEED):
         return None
     return parse_payload(parsed.payload)

@@ -149,7 +149,7 @@ class FeedKeeper:
         self._fresh = False
         try:
             state = await self._read_state()
-            left = self._state.head.epoch if self._state else state and state.head.epoch
+            before = self._state or state
             if state is not None and state.life is None and await self._begin_life():
                 state = await self._read_state()
             if state is not None:
@@ -164,8 +164,8 @@ class FeedKeeper:
             self._state, self._read_at = state, time.monotonic()
             self._fresh, self.loss_unknown = True, False
             self._metrics.feed_head.set(state.head.number)
-            if left is not None and left != state.head.epoch:
-                await self._let_go(left)
+            if before is not None and before.head.epoch != state.head.epoch:
+                await self._let_go(before.head.epoch)
 
     async def _read_state(self) -> FeedState | None:
         async with self._database.probe() as connection:

@@ -3,7 +3,6 @@
 OAuthError
 ├── InvalidRequest InvalidClient InvalidGrant UnauthorizedClient UnsupportedGrantType InvalidScope
 ├── TooManyAttempts ServerError TemporarilyUnavailable
-├── UnsupportedTokenType
 └── InvalidTarget
 """
 
@@ -90,15 +89,6 @@ class TooManyAttempts(TemporarilyUnavailable):
     """Too many failed attempts; same code as above, so that clients need not learn a new one."""
 
     status = 429
-
-
-# RFC 7009 §2.2.1.
-
-
-class UnsupportedTokenType(OAuthError):
-    """The server does not revoke tokens of this type."""
-
-    code = "unsupported_token_type"
 
 
 # RFC 8707 §2.

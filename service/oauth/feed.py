@@ -15,6 +15,8 @@ from service.oauth.revocation import Fact, read_fact
 ENTRY_TYP = "revocation-feed+jwt"
 HEARTBEAT_TYP = "revocation-heartbeat+jwt"
 FACTS_PER_ENTRY = 256
+# An entry of so many facts is longer than a token may be.
+MAX_ENTRY_LENGTH = 64 * 1024
 
 _HEARTBEAT = {
     "epoch": str,

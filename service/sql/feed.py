@@ -13,7 +13,6 @@ class FeedState:
     """All that a pod needs to know each second, read by one statement at one moment `at`.
 
     `life` is the database's incarnation; None while a new one has not begun.
-    `entries` counts those from the floor to the head.
     """
 
     head: Head

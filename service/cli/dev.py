@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import click
@@ -50,8 +50,10 @@ _PORT = 8000
 )
 def dev(port: int, data_dir: Path) -> None:
     """Serve for development: starts PostgreSQL and Redis, makes keys and demo clients."""
-    # SIGTERM unwinds like Ctrl-C until the server takes both over, so nothing is left behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both unwind what has been started, until the server takes them over. Not Python's own handler:
+    # asyncio would put its own in place of that, which works beside the server's for a moment.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         with explained(), ExitStack() as stack:
             settings = _start_servers(port, data_dir.resolve(), stack)
@@ -60,6 +62,10 @@ def dev(port: int, data_dir: Path) -> None:
             _say("stopping Redis and PostgreSQL")
     except KeyboardInterrupt:
         _say("stopped")
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _say(text: str) -> None:

@@ -17,6 +17,12 @@ from tests.cli.pods import serve
 from tests.conftest import AUDIENCE
 from tests.faults.failover_support import Pod, free_port, until
 
+# The schema of a release that took away what this one may still use.
+NEWER = """
+    INSERT INTO schema_migrations (number, name, phase, checksum, applied_at)
+    VALUES (9999, '9999_drop_all', 'contract', 'x', now())
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Said:

@@ -68,15 +68,34 @@ class Development:
     def demo(self) -> dict[str, Any]:
         return json.loads((self.folder / ".watchword/demo.json").read_text())
 
+    def wait_until_said(self, text: str, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while text not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.005)
+
+    def bash(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run lines as pasted into a terminal in the folder, the tour's variables at hand."""
+        return subprocess.run(
+            ["bash", "-u", "-c", f". .watchword/env\n{script}"],
+            cwd=self.folder,
+            env={"PATH": os.defpath, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
     def servers_left(self) -> list[str]:
-        """Command lines of processes that still work in the folder."""
+        """Command lines of processes that still work in the folder, or on it."""
         left: list[str] = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal():
                 try:
                     line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    works_in = str((entry / "cwd").readlink())
                 except OSError:
                     continue
-                if str(self.folder) in line:
-                    left.append(line)
+                if str(self.folder) in line or str(self.folder) in works_in:
+                    left.append(f"{line} in {works_in}")
         return left

@@ -6,9 +6,11 @@ import socket
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from service.cli.tour import TOUR
 from tests.cli.development import Development, free_port
 
 DEMO = {
@@ -21,6 +23,24 @@ DEMO = {
     "database_url",
     "redis_url",
 }
+
+
+# What it says before each part of the start.
+STEPS = ("PostgreSQL …", "Redis …", "master keys …", "schema …", "demo clients …")
+
+
+def listening(host: str) -> socket.socket:
+    try:
+        return socket.create_server(
+            (host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+
+
+def secrets(demo: dict[str, str]) -> list[str]:
+    urls = (urlsplit(demo[name]).password or "" for name in ("database_url", "redis_url"))
+    return [demo["client_secret"], demo["password"], *urls]
 
 
 def key_ids(server: Development) -> list[str]:
@@ -44,7 +64,12 @@ def test_a_second_run_finds_its_data_again(tmp_path: Path) -> None:
         for name in ("demo.json", "env"):
             assert (tmp_path / ".watchword" / name).stat().st_mode & 0o777 == 0o600
         said = server.log.read_text()
-        assert all(step in said for step in ("PostgreSQL …", "Redis …", "schema …", "curl -s"))
+        assert all(step in said for step in STEPS)
+        assert [step.title for step in TOUR if f"\n  {step.command}\n" not in said] == []
+        assert [secret for secret in secrets(first) if secret in said] == []
+        doctor = server.bash("python -m service doctor --json")
+        assert (doctor.returncode, doctor.stderr) == (0, "")
+        assert '"fault"' not in doctor.stdout
     assert server.process.returncode == 0
     assert eventually_nothing_left(server)
     with Development(tmp_path, port) as server:
@@ -52,17 +77,21 @@ def test_a_second_run_finds_its_data_again(tmp_path: Path) -> None:
         assert key_ids(server) == keys
 
 
-def test_another_port_works_on_the_same_data(tmp_path: Path) -> None:
-    with Development(tmp_path, free_port()) as server:
-        first = server.demo
+def test_another_port_works_on_the_same_data_and_each_keeps_its_own(tmp_path: Path) -> None:
+    port = free_port()
+    with Development(tmp_path, port) as server:
+        first, keys = server.demo, key_ids(server)
     with Development(tmp_path, free_port()) as server:
         assert server.demo["issuer"] == server.issuer != first["issuer"]
+        assert set(key_ids(server)).isdisjoint(keys)
+    with Development(tmp_path, port) as server:
+        assert server.demo == first
+        assert key_ids(server) == keys
 
 
-def test_a_taken_port_is_a_clear_error_and_starts_nothing(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_taken_port_is_a_clear_error_and_starts_nothing(tmp_path: Path, host: str) -> None:
+    with listening(host) as taken:
         port = taken.getsockname()[1]
         server = Development(tmp_path, port)
         assert server.process.wait(20) == 1
@@ -76,20 +105,51 @@ def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> None:
     with Development(tmp_path, free_port()) as server:
         second = Development(tmp_path, free_port())
         assert second.process.wait(20) == 1
-        assert "error: " in second.log.read_text()
-        assert "Traceback" not in second.log.read_text()
+        step, error = second.log.read_text().splitlines()
+        assert step == "  PostgreSQL … "
+        assert error.startswith("error: ")
+        assert error.endswith("in use by another run: stop it, or choose another folder.")
         assert server.is_ready()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.8, 1.3, 2.0, 3.0])
+@pytest.mark.parametrize("moment", [*STEPS, "Watchword serves", '"event":"ready"'])
 def test_a_signal_at_any_moment_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals, moment: str
+) -> None:
+    server = Development(tmp_path, free_port())
+    server.wait_until_said(moment)
+    began = time.monotonic()
+    assert server.stop(number) == 0
+    assert server.servers_left() == []
+    assert time.monotonic() - began < 10
+    said = server.log.read_text()
+    assert "Traceback" not in said
+    assert "error" not in said
+    with Development(tmp_path, server.port) as again:  # what was half made is no obstacle
+        assert again.bash(TOUR[0].command).stdout.startswith("eyJ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3, 0.6, 0.9, 1.1, 1.3, 1.6])
+def test_a_signal_after_any_time_leaves_nothing_behind(
     tmp_path: Path, number: signal.Signals, seconds: float
 ) -> None:
     server = Development(tmp_path, free_port())
     time.sleep(seconds)  # the moment itself is what is tried
     server.stop(number)
+    assert server.servers_left() == []
+
+
+@pytest.mark.slow
+def test_a_second_signal_leaves_nothing_behind(tmp_path: Path) -> None:
+    server = Development(tmp_path, free_port())
+    server.wait_until_ready()
+    server.process.send_signal(signal.SIGINT)
+    server.wait_until_said("stopping Redis and PostgreSQL")
+    server.stop(signal.SIGTERM)
     assert eventually_nothing_left(server)
 
 

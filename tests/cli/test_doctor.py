@@ -8,13 +8,8 @@ from uuid import uuid4
 import pytest
 
 from service.embedded.postgres import EmbeddedPostgres
-from tests.cli.conftest import Watchword
+from tests.cli.conftest import NEWER, Watchword
 from tests.faults.failover_support import Pod, sql, until
-
-NEWER = """
-    INSERT INTO schema_migrations (number, name, phase, checksum, applied_at)
-    VALUES (9999, '9999_drop_all', 'contract', 'x', now())
-"""
 
 
 def findings(watchword: Watchword, **settings: str) -> dict[str, tuple[str, str]]:

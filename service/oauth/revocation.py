@@ -59,7 +59,9 @@ class Fact:
         if self.kind in _VERSION_CLAIM:
             member[_VERSION_CLAIM[self.kind]] = self.version
         if self.expires_at is not None:
-            member["exp"] = -int(-self.expires_at.timestamp() // 1)
+            # Rounded up, in whole numbers: a float would lose microseconds of far-off times.
+            whole = int(self.expires_at.replace(microsecond=0).timestamp())
+            member["exp"] = whole + (self.expires_at.microsecond > 0)
         return member
 
 

@@ -133,7 +133,13 @@ async def make_app() -> AsyncIterator[MakeApp]:
 @pytest.fixture(scope="session")
 async def app(settings: Settings) -> AsyncIterator[App]:
     """The shared pod, ready."""
-    async with open_app(settings, "0.0.0-test") as opened:
+    async with AsyncExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            # It stands still while tests run that use no loop: no answer came late for that.
+            patch.setattr("service.app._REDIS_SECONDS", 60.0)
+            patch.setattr("service.sql.connection._CONNECT_SECONDS", 60.0)
+            patch.setattr("service.sql.connection._STATEMENT_SECONDS", 60.0)
+            opened = await stack.enter_async_context(open_app(settings, "0.0.0-test"))
         await until(lambda: opened.services.readiness.ready)
         yield opened
 

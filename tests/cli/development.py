@@ -86,6 +86,13 @@ class Development:
             check=False,
         )
 
+    def left_at_last(self, seconds: float = 20) -> list[str]:
+        """What is left once initdb's own children have seen that it is gone."""
+        deadline = time.monotonic() + seconds
+        while self.servers_left() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return self.servers_left()
+
     def servers_left(self) -> list[str]:
         """Command lines of processes that still work in the folder, or on it."""
         left: list[str] = []

@@ -122,7 +122,7 @@ def test_a_signal_at_any_moment_leaves_nothing_behind(
     server.wait_until_said(moment)
     began = time.monotonic()
     assert server.stop(number) == 0
-    assert server.servers_left() == []
+    assert server.left_at_last() == []
     assert time.monotonic() - began < 10
     said = server.log.read_text()
     assert "Traceback" not in said
@@ -140,7 +140,7 @@ def test_a_signal_after_any_time_leaves_nothing_behind(
     server = Development(tmp_path, free_port())
     time.sleep(seconds)  # the moment itself is what is tried
     server.stop(number)
-    assert server.servers_left() == []
+    assert server.left_at_last() == []
 
 
 @pytest.mark.slow

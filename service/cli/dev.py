@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import click
@@ -50,22 +50,16 @@ _PORT = 8000
 )
 def dev(port: int, data_dir: Path) -> None:
     """Serve for development: starts PostgreSQL and Redis, makes keys and demo clients."""
-    # Both unwind what has been started, until the server takes them over. Not Python's own handler:
-    # asyncio would put its own in place of that, which works beside the server's for a moment.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    # SIGTERM unwinds what has been started, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with explained(), ExitStack() as stack:
             settings = _start_servers(port, data_dir.resolve(), stack)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(_run(settings, data_dir.resolve()))
             _say("stopping Redis and PostgreSQL")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         _say("stopped")
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _say(text: str) -> None:
@@ -127,6 +121,10 @@ def _addresses(port: int) -> list[str]:
 
 
 async def _run(settings: Settings, data_dir: Path) -> None:
+    running = cast("asyncio.Task[None]", asyncio.current_task())
+    # Until the server takes them over. Raised in the middle of the loop, they would leave debris.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     with _step("schema"):
         await migrate(settings.database_url.reveal(), report=lambda _: None)
     with _step("demo clients"):
@@ -134,6 +132,7 @@ async def _run(settings: Settings, data_dir: Path) -> None:
     _append_demo(data_dir / "env", demo)
     _print_tour(settings, data_dir)
     set_up_logging(settings.log_level)
+    await asyncio.sleep(0)  # where a signal from before takes effect
     await serve_pod(settings)
 
 

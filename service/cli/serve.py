@@ -23,6 +23,8 @@ def serve() -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve_pod(settings))
+    except asyncio.CancelledError:  # by Ctrl-C, in the moment of taking it over
+        log.info("stopped")
     except Exception as error:
         lines = explain(error)
         if not lines:

@@ -19,6 +19,7 @@ from service.http.protocol import Limits, Protocol
 
 DEFAULT_LIMITS = Limits()
 _SWEEP_SECONDS = 0.1
+_START_SECONDS = 0.5
 
 
 class StartUpError(Exception):
@@ -106,8 +107,9 @@ class _Server(uvicorn.Server):
             return
         self.stopping = True
         if not self.started:
-            self.lifespan.startup_failed = True  # else its cancellation is logged as a failure
-            serving.cancel()
+            # A start-up that is soon done is followed by a stop in good order.
+            self._stop()
+            asyncio.get_running_loop().call_later(_START_SECONDS, self._give_up, serving)
             return
         try:
             self.on_drain()
@@ -116,6 +118,12 @@ class _Server(uvicorn.Server):
             self.config.encoded_headers.append(close)  # on_tick copies it for each later answer
             self.server_state.default_headers.append(close)
             asyncio.get_running_loop().call_later(self.drain.total_seconds(), self._stop)
+
+    def _give_up(self, serving: asyncio.Task[Any]) -> None:
+        """Cancel a start-up that hangs."""
+        if not self.lifespan.startup_event.is_set():
+            self.lifespan.startup_failed = True  # else its cancellation is logged as a failure
+            serving.cancel()
 
     def _stop(self) -> None:
         self.should_exit = True

@@ -77,6 +77,7 @@ def test_a_second_run_finds_its_data_again(tmp_path: Path) -> None:
         assert key_ids(server) == keys
 
 
+@pytest.mark.slow
 def test_another_port_works_on_the_same_data_and_each_keeps_its_own(tmp_path: Path) -> None:
     port = free_port()
     with Development(tmp_path, port) as server:

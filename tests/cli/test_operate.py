@@ -8,6 +8,7 @@ import pytest
 
 from migrations.files import latest, load
 from service.embedded.postgres import EmbeddedPostgres
+from service.keys import master_keys
 from tests.cli.conftest import Watchword
 from tests.faults.failover_support import Pod, sql
 
@@ -143,6 +144,43 @@ class TestKeys:
         (tmp_path / "current").unlink()
         (error,) = watchword("keys", "init", KEYS_DIR=str(tmp_path)).errors
         assert error.startswith(f"{tmp_path}/current is not there")
+
+    @pytest.mark.parametrize("written", [0, 1, 2])
+    def test_an_interrupted_run_leaves_no_half_a_folder(
+        self,
+        watchword: Watchword,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        written: int,
+    ) -> None:
+        write = master_keys._write
+
+        def interrupted(path: Path, text: str) -> None:
+            if len(list(tmp_path.iterdir())) == written:
+                path.touch()
+                raise KeyboardInterrupt
+            write(path, text)
+
+        monkeypatch.setattr(master_keys, "_write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            master_keys.create_master_keys(tmp_path)
+        assert list(tmp_path.iterdir()) == []
+        monkeypatch.undo()
+        assert master_keys.create_master_keys(tmp_path)
+
+    def test_two_runs_at_once_make_one_set(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write = master_keys._write
+
+        def overtaken(path: Path, text: str) -> None:
+            monkeypatch.setattr(master_keys, "_write", write)
+            assert master_keys.create_master_keys(tmp_path)
+            write(path, text)
+
+        monkeypatch.setattr(master_keys, "_write", overtaken)
+        assert not master_keys.create_master_keys(tmp_path)
+        assert master_keys.read_master_keys(tmp_path)
 
     def test_a_folder_that_can_not_be_made_is_an_error(self, watchword: Watchword) -> None:
         (error,) = watchword("keys", "init", "--dir", "/proc/no/keys").errors

@@ -42,8 +42,8 @@ def test_a_revoked_client_has_no_token_left_and_may_have_new_ones(
 
 @pytest.mark.parametrize(
     "token",
-    ["", "x", "a.b.c", "\udcff", "-----BEGIN", "x" * (MAX_TOKEN_LENGTH + 1)],
-    ids=["empty", "short", "odd", "binary", "PEM", "long"],
+    ["", "a.b.c", "\udcff", "x" * (MAX_TOKEN_LENGTH + 1)],
+    ids=["empty", "odd", "binary", "long"],
 )
 def test_what_is_no_token_is_an_error(watchword: Watchword, token: str) -> None:
     refused = ["this is no access token of this issuer"]

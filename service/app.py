@@ -12,11 +12,23 @@ from litestar.types import ASGIApp
 
 from service.flows.client_cache import ClientCache
 from service.flows.follow_feed import follow_feed
+from service.flows.heal_session import Healer
 from service.flows.keep_feed import FeedKeeper
 from service.flows.live_tokens import LiveTokens
 from service.flows.load_keys import renew_keys
+from service.flows.prove_password import PasswordProof
 from service.flows.purge import purge
-from service.flows.start import describe_pod, prepare, report_pod, wait_for_schema
+from service.flows.refresh_token import RefreshTokenGrant
+from service.flows.session_tokens import SessionIssuer
+from service.flows.start import (
+    describe_pod,
+    list_refresh_keys,
+    prepare,
+    report_pod,
+    wait_for_schema,
+)
+from service.hashing import PasswordHasher
+from service.http.api_handlers import api_handlers
 from service.http.edge import Edge
 from service.http.endpoint import form_endpoint
 from service.http.error_responses import litestar_handlers
@@ -30,7 +42,8 @@ from service.keys.keyring import Keyring
 from service.keys.master_keys import MasterKeys, read_master_keys
 from service.redis.connection import RedisConnection
 from service.redis.feed import RedisFeed
-from service.redis.rate_limits import FailureLimit
+from service.redis.login_limits import LoginLimit
+from service.redis.rate_limits import FailureLimit, RateLimit
 from service.settings import Settings
 from service.sql.connection import Database, DatabaseUnavailable
 from service.sql.instances import Instance, delete_instance
@@ -41,6 +54,9 @@ _REPORT_EVERY = timedelta(seconds=10)
 _PURGE_EVERY = timedelta(hours=1)
 _RETRY = timedelta(seconds=1)
 _GOODBYE_SECONDS = 2.0
+
+# PostgreSQL's synchronous_commit for rotations; all else waits as the cluster is set up to.
+_COMMITS = {"async": "off", "sync": "on"}
 
 # For background work; requests never wait for these.
 _REDIS_SECONDS = 1.0
@@ -81,7 +97,11 @@ async def open_app(settings: Settings, release: str) -> AsyncIterator[App]:
 def create_app(services: Services) -> ASGIApp:
     """The ASGI application over opened services."""
     litestar = Litestar(
-        route_handlers=[*metadata_handlers(services), *health_handlers(services)],
+        route_handlers=[
+            *metadata_handlers(services),
+            *health_handlers(services),
+            *api_handlers(services),
+        ],
         exception_handlers=litestar_handlers(),
         openapi_config=None,
         logging_config=None,
@@ -108,17 +128,49 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> _Opened:
         per_minute=settings.client_failures_per_minute,
     )
     stack.push_async_callback(limit.close)
+    login_limit = LoginLimit(
+        settings.redis_url.reveal(),
+        settings.redis_prefix,
+        per_account_and_address=settings.login_failures,
+        per_address=settings.login_failures_per_address,
+    )
+    stack.push_async_callback(login_limit.close)
+    registration_limit = RateLimit(
+        settings.redis_url.reveal(),
+        settings.redis_prefix,
+        amount=settings.registrations_per_address,
+        window=timedelta(hours=1),
+    )
+    stack.push_async_callback(registration_limit.close)
+    passwords = open_passwords(settings)
+    stack.callback(passwords.close)
     keyring = Keyring(settings.issuer, master_keys)
     metrics = Metrics()
     metrics.keys_age.set_function(lambda: keyring.age(monotonic=time.monotonic()))
+    metrics.hashing.labels("running").set_function(lambda: passwords.running_now)
+    metrics.hashing.labels("waiting").set_function(lambda: passwords.waiting_now)
+    keeper = FeedKeeper(database, feed, keyring, settings.issuer, metrics)
+    issuer = SessionIssuer(keyring, settings.issuer)
     services = Services(
         settings=settings,
         database=database,
         keyring=keyring,
         clients=ClientCache(database),
         live_tokens=LiveTokens(database),
-        keeper=FeedKeeper(database, feed, keyring, settings.issuer, metrics),
+        session_issuer=issuer,
+        refresh_tokens=RefreshTokenGrant(
+            database,
+            issuer,
+            Healer(database, feed, keyring, settings.issuer),
+            metrics,
+            commit=_COMMITS[settings.rotation_commit],
+            nudge=keeper.nudge,
+        ),
+        passwords=passwords,
+        proof=PasswordProof(database, passwords, login_limit, metrics),
+        keeper=keeper,
         limit=limit,
+        registration_limit=registration_limit,
         metrics=metrics,
     )
     return _Opened(
@@ -135,6 +187,17 @@ def open_database(settings: Settings) -> Database:
         settings.database_url.reveal(),
         connections=settings.database_connections,
         statement_cache=settings.database_statement_cache,
+    )
+
+
+def open_passwords(settings: Settings) -> PasswordHasher:
+    """The pool that hashes passwords; making it takes the time of one hash."""
+    return PasswordHasher(
+        memory_kib=settings.password_memory_mib * 1024,
+        passes=settings.password_passes,
+        lanes=settings.password_lanes,
+        parallel=settings.password_hashes,
+        waiting=settings.password_queue,
     )
 
 
@@ -168,10 +231,17 @@ async def _run(opened: _Opened) -> None:
         tasks.create_task(
             _every(_KEYS_EVERY, lambda: renew_keys(database, keyring, services.issuer))
         )
-        tasks.create_task(_every(_REPORT_EVERY, lambda: report_pod(database, opened.pod)))
+        tasks.create_task(_every(_REPORT_EVERY, lambda: _report(opened)))
         tasks.create_task(
             _every(_PURGE_EVERY, lambda: purge(database, audit_retention=settings.audit_retention))
         )
+
+
+async def _report(opened: _Opened) -> None:
+    """Say that the pod is alive, and learn which master keys the others have."""
+    services = opened.services
+    await report_pod(services.database, opened.pod)
+    services.refresh_tokens.foreign_keys = await list_refresh_keys(services.database)
 
 
 async def _until_done(database: Database, work: Callable[[], Awaitable[object]]) -> None:

@@ -1,29 +1,28 @@
 """Every setting: one frozen struct, read once from the environment, checked all at once."""
 
-import difflib
 import ipaddress
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
+from service.environment import (
+    Network,
+    Secret,
+    doc,
+    process_environment,
+    read_environment,
+    variable,
+)
+from service.oauth.client import is_client_id
 from service.oauth.issuer import is_loopback, issuer_faults
 
-PREFIX = "WATCHWORD_"
-
-_LONGEST = timedelta(days=36_500)
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-# Kubernetes makes these for a Service that is called watchword; no setting of ours looks so.
-_KUBERNETES = re.compile(
-    r"WATCHWORD_(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\d+_(TCP|UDP|SCTP)\w*)?)"
-)
+# OWASP's floor for argon2id: 19 MiB in two passes, or as much work in one.
+_ARGON2_FLOOR = 38
 
 _SCHEMES = {
     "database_url": ("postgresql", "postgres"),
@@ -44,27 +43,6 @@ class SettingsError(Exception):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
-
-
-class Secret:
-    """A value that never shows itself in a log, a message or a repr."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The value itself."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
-
-
-def doc(text: str, **bounds: Any) -> msgspec.Meta:
-    """A field's line in docs/reference/settings.md, and its bounds."""
-    return msgspec.Meta(description=text, **bounds)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +96,50 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         doc("Prepared statements kept per connection; 0 behind PgBouncer 1.20 and older.", ge=0),
     ] = 100
+    rotation_commit: Annotated[
+        str,
+        doc(
+            "`async`: a refresh does not wait for the disk; a crash may forget the last ones, and "
+            "the sessions heal. `sync`: it waits.",
+            pattern="^(async|sync)$",
+        ),
+    ] = "async"
+    first_party_client_id: Annotated[
+        str, doc("First-party client that a request to `/api` means when it names none.")
+    ] = ""
+    registration: Annotated[
+        str,
+        doc(
+            "`open`: anybody may register at `/api/register`; `closed`.", pattern="^(open|closed)$"
+        ),
+    ] = "open"
+    password_memory_mib: Annotated[
+        int, doc("Memory of one argon2id hash, MiB; 19 is OWASP's floor.", ge=19, le=4096)
+    ] = 19
+    password_passes: Annotated[int, doc("Passes of argon2id over its memory.", ge=1, le=64)] = 2
+    password_lanes: Annotated[int, doc("Lanes (parallelism) of argon2id.", ge=1, le=64)] = 1
+    password_hashes: Annotated[
+        int,
+        doc(
+            "Password hashes at once per pod, each on a thread of lowest priority; their memory "
+            "comes on top of the pod's.",
+            ge=1,
+            le=64,
+        ),
+    ] = 2
+    password_queue: Annotated[
+        int, doc("Logins that may wait for a hash; more are answered 503.", ge=0, le=10_000)
+    ] = 32
+    login_failures: Annotated[
+        int,
+        doc("Failed logins in 15 minutes per account and address, before 429.", ge=1),
+    ] = 10
+    login_failures_per_address: Annotated[
+        int, doc("Failed logins in 15 minutes per address, before 429.", ge=1)
+    ] = 100
+    registrations_per_address: Annotated[
+        int, doc("Registrations in an hour per address, before 429.", ge=1)
+    ] = 20
     client_failures_per_minute: Annotated[
         int,
         doc(
@@ -149,11 +171,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return is_loopback(urlsplit(self.issuer).hostname or "")
 
 
-def variable(field: str) -> str:
-    """The environment variable of a setting."""
-    return PREFIX + field.upper()
-
-
 def is_secret(field: str) -> bool:
     """Whether the setting is never shown, and may come from the file that NAME_FILE names."""
     return field in _SCHEMES
@@ -164,114 +181,12 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
     Raises SettingsError with every fault at once.
     """
-    environment = os.environ if environment is None else environment
-    faults = _unknown_names(environment)
-    values: dict[str, Any] = {}
-    hints = get_type_hints(Settings, include_extras=True)
-    for field in msgspec.structs.fields(Settings):
-        try:
-            text = _read(environment, field.name)
-            if text is not None:
-                values[field.name] = _convert(text, hints[field.name])
-            elif field.required:
-                (meta,) = hints[field.name].__metadata__
-                faults.append(f"{variable(field.name)} is missing: {meta.description}")
-        except (ValueError, OSError) as error:
-            faults.append(f"{variable(field.name)}: {error}")
+    environment = process_environment() if environment is None else environment
+    values, faults = read_environment(Settings, _SCHEMES, environment)
     faults += _contradictions(values)
     if faults:
         raise SettingsError(faults)
     return Settings(**values)
-
-
-def _read(environment: Mapping[str, str], field: str) -> str | None:
-    """A setting's text, from its variable or, for a secret, from the file that NAME_FILE names."""
-    name = variable(field)
-    # Without white space around it: what is made from a file often ends in a newline.
-    text = environment.get(name, "").strip()
-    file = environment.get(name + "_FILE") if is_secret(field) else None
-    if text and file:
-        raise ValueError(f"set either it or {name}_FILE, not both")
-    if not file:
-        return text or None
-    try:
-        text = Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        cause = getattr(error, "strerror", None) or "not a file of UTF-8 text"
-        raise ValueError(f"the file that {name}_FILE names can't be read: {cause}") from None
-    if not text:
-        raise ValueError(f"the file that {name}_FILE names is empty")
-    return text
-
-
-def _convert(text: str, hint: Any) -> Any:
-    """A setting's value. Raises ValueError, whose text never has the value of a secret in it."""
-    convert = _CONVERTERS.get(hint.__origin__)
-    if convert:
-        return convert(text)
-    if hint.__origin__ is int and not re.fullmatch(r"-?[0-9]{1,9}", text):
-        raise ValueError("must be a whole number")
-    try:
-        return msgspec.convert(text, hint, strict=False)
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from None
-
-
-def _seconds(text: str) -> timedelta:
-    number = re.fullmatch(r"([0-9]{1,9}) ?([smhd]?)", text)
-    if not number:
-        raise ValueError("must be a duration such as 30s, 5m, 12h or 90d")
-    unit = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[number[2]]
-    duration = timedelta(seconds=int(number[1]) * unit)
-    if duration > _LONGEST:
-        raise ValueError(f"must be at most {_LONGEST.days}d")
-    return duration
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word in (part.strip() for part in text.split(",")) if word)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    if not (names := _words(text)):
-        raise ValueError("must name at least one")
-    return names
-
-
-def _networks(text: str) -> tuple[Network, ...]:
-    try:
-        return tuple(ipaddress.ip_network(word) for word in _words(text))
-    except ValueError as error:
-        raise ValueError(f"{error}; write networks such as 10.0.0.0/8, with commas") from None
-
-
-_CONVERTERS: dict[Any, Callable[[str], Any]] = {
-    Secret: Secret,
-    Secret | None: Secret,
-    Path: Path,
-    Path | None: Path,
-    timedelta: _seconds,
-    tuple[str, ...]: _names,
-    tuple[Network, ...]: _networks,
-}
-
-
-def _unknown_names(environment: Mapping[str, str]) -> list[str]:
-    """A fault for each WATCHWORD_ name that is no setting, with the nearest that is."""
-    fields = [field.name for field in msgspec.structs.fields(Settings)]
-    known = {field.upper() for field in fields}
-    known |= {field.upper() + "_FILE" for field in fields if is_secret(field)}
-    faults: list[str] = []
-    for name in sorted(environment):
-        prefix, ours, rest = name.partition(PREFIX)
-        if prefix or not ours or rest in known or _KUBERNETES.fullmatch(name):
-            continue
-        nearest = difflib.get_close_matches(rest.upper(), known, n=1)
-        hint = f"; did you mean {PREFIX}{nearest[0]}?" if nearest else ""
-        # A name may hold anything; what is printed stays one line.
-        shown = name if name.isprintable() else ascii(name)
-        faults.append(f"{shown} is no setting{hint}")
-    return faults
 
 
 def _contradictions(values: Mapping[str, Any]) -> list[str]:
@@ -281,6 +196,15 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
     for field, schemes in _SCHEMES.items():
         if field in values and (fault := _url_fault(values[field].reveal(), schemes)):
             faults.append(f"{variable(field)} {fault}")
+    client_id = values.get("first_party_client_id")
+    if client_id and not is_client_id(client_id):
+        faults.append(f"{variable('first_party_client_id')} is no client's id")
+    memory, passes = values.get("password_memory_mib", 19), values.get("password_passes", 2)
+    if memory * passes < _ARGON2_FLOOR:
+        faults.append(
+            f"{variable('password_passes')} 1 needs {variable('password_memory_mib')} of at least "
+            f"{_ARGON2_FLOOR}"
+        )
     if ("tls_certificate" in values) != ("tls_private_key" in values):
         faults.append("WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_PRIVATE_KEY go together")
     return faults

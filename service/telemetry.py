@@ -92,6 +92,24 @@ class Metrics:
             ("endpoint", "error"),
             registry=registry,
         )
+        self.refreshes = Counter(
+            "watchword_refreshes",
+            "Presentations of refresh tokens by verdict.",
+            ("verdict",),
+            registry=registry,
+        )
+        self.logins = Counter(
+            "watchword_logins", "Proofs of passwords by result.", ("result",), registry=registry
+        )
+        self.login_alarms = Counter(
+            "watchword_login_alarms",
+            "Counts of failed logins that crossed their line, by counter.",
+            ("counter",),
+            registry=registry,
+        )
+        self.hashing = Gauge(
+            "watchword_password_hashes", "Passwords by state.", ("state",), registry=registry
+        )
         self.revocations = Counter(
             "watchword_revocations", "Facts written.", ("kind",), registry=registry
         )

@@ -15,14 +15,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from service import telemetry
 from service.embedded.home import Home
-from service.flows import client_credentials, manage_clients
+from service.flows import client_credentials, manage_clients, session_tokens
+from service.hashing import PasswordHasher
 from service.keys import master_keys
+from service.oauth.refresh_token import RefreshTokens
 
 _WIDTH = 24
+_SHORTEST_PASSWORD = 12
 _RUN = re.compile(rb"[A-Za-z0-9+/_-]{%d,}" % _WIDTH)
-# What child processes issued is known by its shape: a client secret, a signed token.
+# What child processes issued is known by its shape: a client secret, a refresh token, a signed one.
 _SHAPES = re.compile(
-    rb"wws_[A-Za-z0-9_-]{16,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}"
+    rb"ww[sr]_[A-Za-z0-9_-]{16,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}"
 )
 
 
@@ -31,6 +34,7 @@ class Issued:
 
     def __init__(self) -> None:
         self._fragments: dict[bytes, str] = {}
+        self._passwords: set[bytes] = set()
         self.registries: list[CollectorRegistry] = []
 
     def note(self, kind: str, secret: str) -> str:
@@ -42,14 +46,22 @@ class Issued:
             self._fragments[text[-_WIDTH:]] = kind
         return secret
 
+    def note_password(self, password: str) -> None:
+        """Remember a password, which may have spaces in it; a short one might stand anywhere."""
+        if len(password) >= _SHORTEST_PASSWORD:
+            self._passwords.add(password.encode(errors="replace"))
+
     def leaks(self, lines: Iterable[bytes]) -> Iterator[str]:
         """What is given away by which line, without giving it away again."""
+        passwords = re.compile(b"|".join(map(re.escape, self._passwords)) or b"(?!)")
         for number, line in enumerate(lines, start=1):
             found = {
                 self._fragments.get(piece) for run in _RUN.findall(line) for piece in _cut(run)
             }
             if _SHAPES.search(line):
                 found.add("something shaped like a secret")
+            if passwords.search(line):
+                found.add("password")
             for kind in sorted(found - {None}, key=str):
                 masked = _RUN.sub(b"(masked)", line).decode(errors="replace")
                 yield f"{number}: {kind}: {masked.strip()[:400]}"
@@ -105,6 +117,10 @@ def _note_secrets(patch: pytest.MonkeyPatch, issued: Issued) -> None:
 
     listen(manage_clients, "new_secret", lambda made, _: issued.note("client secret", made))
     listen(client_credentials, "sign", lambda made, _: issued.note("access token", made))
+    listen(session_tokens, "sign", lambda made, _: issued.note("access token", made))
+    listen(RefreshTokens, "write", lambda made, _: issued.note("refresh token", made))
+    for name in ("hash", "verify"):
+        listen(PasswordHasher, name, lambda _, args: issued.note_password(args[-1]))
     listen(Home, "keep_password", lambda _, args: issued.note("server password", args[1]))
     listen(master_keys, "_write", lambda _, args: issued.note("master key", args[1]))
     listen(

@@ -9,16 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.settings import (
-    _KUBERNETES,
-    PREFIX,
-    Secret,
-    Settings,
-    SettingsError,
-    is_secret,
-    load_settings,
-    variable,
-)
+from service.environment import _KUBERNETES, PREFIX, Secret, variable
+from service.settings import Settings, SettingsError, is_secret, load_settings
 
 PASSWORD = "hunter2-of-the-database"
 NEEDED = {

@@ -1,19 +1,43 @@
 """watchword clients: register and manage clients."""
 
+from dataclasses import fields, replace
 from datetime import timedelta
+from typing import Any
 
 import click
 
-from service.cli.context import ClientId, command, opened, publish, show_table
+from service.cli.client_options import named_members, registration_options
+from service.cli.context import ClientId, Opened, command, opened, publish, show_table
 from service.flows.manage_clients import (
     ClientRefused,
+    change_client,
     create_client,
     reenable_client,
     revoke_client,
     rotate_secret,
+    shadow_client,
 )
 from service.oauth.client import Client, Registration
 from service.sql.clients import find_client, list_clients
+
+_CONFIDENTIAL = Registration(
+    id="",
+    name="",
+    type="confidential",
+    token_endpoint_auth_method="client_secret_basic",  # noqa: S106 (a method's name)
+    grant_types=("client_credentials",),
+    audiences=(),
+    scopes=(),
+    default_scopes=(),
+    serves=(),
+    access_token_ttl=timedelta(seconds=300),
+)
+_PUBLIC = replace(
+    _CONFIDENTIAL,
+    type="public",
+    token_endpoint_auth_method="none",  # noqa: S106 (a method's name)
+    grant_types=(),
+)
 
 
 @click.group()
@@ -23,52 +47,18 @@ def clients() -> None:
 
 @clients.command()
 @click.argument("client_id")
-@click.option("--name", help="What people read; the id if left out.")
 @click.option("--public", is_flag=True, help="A client that can keep no secret.")
-@click.option("--grant", "grants", multiple=True, help="Grant type; repeat for more.")
-@click.option(
-    "--audience",
-    "audiences",
-    multiple=True,
-    help="API its tokens are for; the first is the default.",
-)
-@click.option("--scope", "scopes", multiple=True, help="Scope value it may have; repeat for more.")
-@click.option(
-    "--default-scope", "default_scopes", multiple=True, help="Scope when a request names none."
-)
-@click.option("--serves", "serves", multiple=True, help="Audience whose tokens it may introspect.")
-@click.option(
-    "--token-ttl",
-    type=click.IntRange(0, 86_400),
-    default=300,
-    show_default=True,
-    help="Access token lifetime, seconds.",
-)
+@registration_options
 @command
-async def create(  # noqa: PLR0913, PLR0917 (one argument for each option)
-    client_id: str,
-    name: str | None,
-    public: bool,  # noqa: FBT001 (a flag)
-    grants: tuple[str, ...],
-    audiences: tuple[str, ...],
-    scopes: tuple[str, ...],
-    default_scopes: tuple[str, ...],
-    serves: tuple[str, ...],
-    token_ttl: int,
-) -> None:
-    """Register a client and print its secret, once."""
-    registration = Registration(
-        id=client_id,
-        name=name or client_id,
-        type="public" if public else "confidential",
-        token_endpoint_auth_method="none" if public else "client_secret_basic",
-        grant_types=grants or (() if public else ("client_credentials",)),
-        audiences=audiences,
-        scopes=scopes,
-        default_scopes=default_scopes,
-        serves=serves,
-        access_token_ttl=timedelta(seconds=token_ttl),
-    )
+async def create(client_id: str, public: bool, **options: Any) -> None:  # noqa: FBT001 (a flag)
+    """Register a client and print its secret, once.
+
+    A first-party client is a public one.
+    """
+    members = named_members(options)
+    public = public or members.get("first_party", False)
+    registration = replace(_PUBLIC if public else _CONFIDENTIAL, id=client_id, name=client_id)
+    registration = replace(registration, **members)
     async with opened() as context:
         secret = await create_client(context.database, registration, context.settings.issuer)
     click.echo(f"client_id      {client_id}")
@@ -77,13 +67,50 @@ async def create(  # noqa: PLR0913, PLR0917 (one argument for each option)
         click.echo("The secret is shown this once; the database keeps only its SHA-256.", err=True)
 
 
+@clients.command()
+@click.argument("client_id", type=ClientId())
+@registration_options
+@command
+async def change(client_id: str, **options: Any) -> None:
+    """Change what is named, and nothing else; '' empties a list.
+
+    Sessions and tokens that the client has go on as they were granted.
+    """
+    members = named_members(options)
+    if not members:
+        raise click.UsageError("name what to change")
+    async with opened() as context:
+        client = await _get_client(context, client_id)
+        as_it_is = {field.name: getattr(client, field.name) for field in fields(Registration)}
+        registration = Registration(**{**as_it_is, **members})
+        await change_client(context.database, registration, context.settings.issuer)
+    click.echo(f"{client_id} is changed; every pod knows it within seconds")
+
+
+@clients.command()
+@click.argument("client_id", type=ClientId())
+@click.argument("mode", type=click.Choice(["on", "off"]))
+@command
+async def shadow(client_id: str, mode: str) -> None:
+    """Report the reuse of refresh tokens and end no session for it, for 30 days; or end that."""
+    async with opened() as context:
+        await shadow_client(context.database, client_id, on=mode == "on")
+        client = await _get_client(context, client_id)
+    if client.shadow_until is None:
+        click.echo(f"{client_id} is out of shadow mode: reuse ends the session")
+    else:
+        until = client.shadow_until.isoformat(timespec="seconds")
+        click.echo(f"{client_id} is in shadow mode: reuse ends no session until {until}")
+
+
 @clients.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @command
 async def list_(as_json: bool) -> None:  # noqa: FBT001 (a flag)
-    """List the clients."""
+    """List the clients; as JSON with all that 'show' shows."""
     async with opened() as context, context.database.connection() as connection:
-        rows = [_summary(client) for client in await list_clients(connection)]
+        found = await list_clients(connection)
+    rows = [_details(client) if as_json else _summary(client) for client in found]
     show_table(rows, as_json=as_json, empty="no clients; make one with 'watchword clients create'")
 
 
@@ -92,12 +119,9 @@ async def list_(as_json: bool) -> None:  # noqa: FBT001 (a flag)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @command
 async def show(client_id: str, as_json: bool) -> None:  # noqa: FBT001 (a flag)
-    """Show one client."""
-    async with opened() as context, context.database.connection() as connection:
-        client = await find_client(connection, client_id)
-    if client is None:
-        raise ClientRefused(f"there is no client {client_id}")
-    details = _details(client)
+    """Show one client; durations in seconds."""
+    async with opened() as context:
+        details = _details(await _get_client(context, client_id))
     if as_json:
         show_table([details], as_json=True, empty="")
     else:
@@ -144,12 +168,22 @@ async def enable(client_id: str) -> None:
     click.echo(f"{client_id} is enabled")
 
 
+async def _get_client(context: Opened, client_id: str) -> Client:
+    async with context.database.connection() as connection:
+        client = await find_client(connection, client_id)
+    if client is None:
+        raise ClientRefused(f"there is no client {client_id}")
+    return client
+
+
 def _summary(client: Client) -> dict[str, object]:
     return {
         "id": client.id,
         "name": client.name,
         "type": client.type,
+        "first_party": client.first_party,
         "enabled": client.enabled,
+        "shadow_until": client.shadow_until and client.shadow_until.isoformat(timespec="seconds"),
         "secrets": len(client.secret_digests),
         "audiences": client.audiences,
         "scopes": client.scopes,
@@ -164,5 +198,10 @@ def _details(client: Client) -> dict[str, object]:
         "token_endpoint_auth_method": client.token_endpoint_auth_method,
         "serves": client.serves,
         "access_token_ttl": int(client.access_token_ttl.total_seconds()),
+        "session_idle_ttl": int(client.session_idle_ttl.total_seconds()),
+        "session_absolute_ttl": int(client.session_absolute_ttl.total_seconds()),
+        "grace": int(client.grace.total_seconds()),
+        "refresh_delivery": client.refresh_delivery,
+        "allowed_origins": client.allowed_origins,
         "epoch": client.epoch,
     }

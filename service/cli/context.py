@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ParamSpec
+from uuid import UUID
 
 import click
 
@@ -18,6 +20,7 @@ from service.embedded.errors import EmbeddedServerError
 from service.flows.keep_feed import FeedKeeper
 from service.flows.load_keys import load_keys
 from service.flows.manage_clients import ClientRefused
+from service.flows.manage_users import UserRefused
 from service.flows.start import CannotRun, schema_fault
 from service.http.listening import ListenError
 from service.http.server import StartUpError
@@ -25,12 +28,16 @@ from service.keys.keyring import Keyring, KeyringError
 from service.keys.master_keys import MasterKeyError, MasterKeys, read_master_keys
 from service.oauth.client import is_client_id
 from service.oauth.errors import OAuthError
+from service.oauth.password import UnfitPassword
+from service.oauth.user import KnownUser
 from service.redis.feed import RedisFeed
 from service.settings import Settings, SettingsError, load_settings
 from service.sql.connection import Database, DatabaseUnavailable
+from service.sql.users import NameTaken, find_known_user, get_known_user
 from service.telemetry import Metrics, set_up_logging
 
 _P = ParamSpec("_P")
+_USER_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 class Refused(Exception):
@@ -45,6 +52,9 @@ _EXPECTED = (
     MigrationError,
     CannotRun,
     ClientRefused,
+    UserRefused,
+    NameTaken,
+    UnfitPassword,
     Refused,
     OAuthError,
     ListenError,
@@ -153,6 +163,11 @@ async def publish(context: Opened) -> None:
         click.echo("note: Redis is away; verifiers hear of it over HTTP until it is back", err=True)
 
 
+def has_terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty()
+
+
 class ClientId(click.ParamType[str]):
     """An argument that has the shape of a client id."""
 
@@ -162,6 +177,30 @@ class ClientId(click.ParamType[str]):
         if not is_client_id(value):
             self.fail("a client id is 3 to 64 of A-Z a-z 0-9 _ -", param, ctx)
         return value
+
+
+class UserName(click.ParamType[str]):
+    """An argument that can be a username, an e-mail address or a user id."""
+
+    name = "user"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        # As long as an e-mail address can be; and what is printed again stays one line.
+        if not value or len(value) > 254 or not value.isprintable():  # noqa: PLR2004
+            self.fail("name a user by username, e-mail address or user id", param, ctx)
+        return value
+
+
+async def get_user(context: Opened, name: str) -> KnownUser:
+    """The user of that username, e-mail address or id. Raises UserRefused."""
+    async with context.database.connection() as connection:
+        if _USER_ID.fullmatch(name):  # longer than any username
+            user = await get_known_user(connection, UUID(name))
+        else:
+            user = await find_known_user(connection, name)
+    if user is None or user.username is None:  # erased
+        raise UserRefused(f"there is no user {name}")
+    return user
 
 
 def show_table(rows: Sequence[dict[str, Any]], *, as_json: bool, empty: str) -> None:

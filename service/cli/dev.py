@@ -18,7 +18,7 @@ import click
 import uvloop
 
 from migrations.runner import migrate
-from service.app import open_database
+from service.app import open_database, open_passwords
 from service.cli.context import explained
 from service.cli.serve import serve_pod
 from service.cli.tour import TOUR
@@ -142,15 +142,17 @@ async def _demo(settings: Settings, data_dir: Path) -> dict[str, str]:
     # Of each port: its database knows only digests of secrets.
     kept = data_dir / f"demo-{urlsplit(settings.issuer).port or 80}.json"
     known: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
-    database = open_database(settings)
+    database, passwords = open_database(settings), open_passwords(settings)
     try:
         demo = await make_demo(
             database,
             settings.issuer,
+            passwords,
             known_secret=known.get("client_secret"),
             known_password=known.get("password"),
         )
     finally:
+        passwords.close()
         await database.close()
     members = {
         "issuer": settings.issuer,

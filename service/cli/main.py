@@ -12,6 +12,7 @@ from service.cli.operate import migrate, purge, recover
 from service.cli.revoke import revoke
 from service.cli.serve import serve
 from service.cli.settings import settings
+from service.cli.users import users
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -29,6 +30,7 @@ for _command in (
     migrate,
     keys,
     clients,
+    users,
     revoke,
     audit,
     purge,

@@ -7,7 +7,8 @@ from typing import Any, get_type_hints
 import click
 import msgspec
 
-from service.settings import Settings, is_secret, variable
+from service.environment import variable
+from service.settings import Settings, is_secret
 
 _HEAD = """\
 # Settings

@@ -13,9 +13,10 @@ from service.oauth.feed import milliseconds
 from service.redis.connection import RedisUnavailable
 from service.redis.feed import RedisFeed
 from service.settings import Settings
+from service.sql.clients import list_clients
 from service.sql.connection import Connection, Database, DatabaseUnavailable
 from service.sql.feed import read_state
-from service.sql.instances import list_living_instances
+from service.sql.instances import Instance, list_living_instances
 
 _MAX_CLOCK_DIFFERENCE_SECONDS = 5.0
 _MAX_HEARTBEAT_AGE_MS = 5_000
@@ -43,6 +44,8 @@ async def examine(settings: Settings, database: Database, feed: RedisFeed) -> li
     keyring = Keyring(settings.issuer, master_keys)
     findings.append(await _examine_keys(database, keyring))
     findings += await _examine_pods(database, master_keys)
+    findings += await _examine_clients(database)
+    findings.append(_examine_registration(settings))
     if keyring.is_loaded():
         findings.append(await _examine_feed(settings, database, feed, keyring))
     return findings
@@ -119,9 +122,49 @@ async def _examine_pods(database: Database, master_keys: MasterKeys) -> list[Fin
         )
         if current not in held
     ]
+    findings += _uneven_refresh_keys(pods, master_keys.current_refresh)
     names = ", ".join(f"{pod.name} ({pod.release})" for pod in pods)
     level = "ok" if pods else "warning"
     return [*findings, Finding(level, "pods", names or "none is alive")]
+
+
+def _uneven_refresh_keys(pods: list[Instance], current: int) -> list[Finding]:
+    """As a roll-out leaves them for a while: a pod can't continue sessions under what it lacks."""
+    held = {key_id for pod in pods for key_id in pod.refresh_key_ids} - {current}
+    lacking = {pod.name: sorted(held.difference(pod.refresh_key_ids)) for pod in pods}
+    return [
+        Finding(
+            "warning",
+            "master keys",
+            f"the pod {name} lacks the refresh {'key' if len(ids) == 1 else 'keys'} "
+            f"{', '.join(map(str, ids))} that other pods hold: give every pod the same keys folder",
+        )
+        for name, ids in lacking.items()
+        if ids
+    ]
+
+
+async def _examine_clients(database: Database) -> list[Finding]:
+    async with database.connection() as connection:
+        clients = await list_clients(connection)
+    now = datetime.now(UTC)
+    return [
+        Finding(
+            "warning",
+            "shadow mode",
+            f"the reuse of {client.id}'s refresh tokens ends no session until "
+            f"{client.shadow_until:%Y-%m-%d %H:%M} UTC; 'watchword clients shadow {client.id} off' "
+            "ends that",
+        )
+        for client in clients
+        if client.shadow_until is not None and client.shadow_until > now
+    ]
+
+
+def _examine_registration(settings: Settings) -> Finding:
+    if settings.registration == "open":
+        return Finding("ok", "registration", "open: anybody may make an account")
+    return Finding("ok", "registration", "closed: 'watchword users create' makes accounts")
 
 
 async def _examine_feed(

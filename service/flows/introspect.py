@@ -51,4 +51,18 @@ def _describe(access: AccessToken) -> dict[str, Any]:
         "aud": access.audience,
         "iss": access.issuer,
         "jti": access.jti,
+        **_describe_session(access),
     }
+
+
+def _describe_session(access: AccessToken) -> dict[str, Any]:
+    if access.session_id is None:
+        return {}
+    members: dict[str, Any] = {
+        "sid": str(access.session_id),
+        "auth_time": access.auth_time,
+        "amr": access.amr,
+        "roles": access.roles,
+        "acr": access.acr,
+    }
+    return {name: value for name, value in members.items() if value}

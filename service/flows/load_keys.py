@@ -9,7 +9,7 @@ from service.keys.keyring import Keyring, KeyringError
 from service.keys.master_keys import MasterKeys
 from service.oauth.signing_key import FEED, TOKEN, SigningKey
 from service.sql.connection import Connection, Database
-from service.sql.instances import list_living_instances
+from service.sql.instances import Instance, list_living_instances
 from service.sql.signing_keys import insert_signing_key, list_signing_keys, read_clock
 
 # How long a key is published before it signs.
@@ -43,13 +43,32 @@ async def check_current_key(database: Database, master_keys: MasterKeys) -> None
 
     Raises KeyringError, DatabaseUnavailable.
     """
-    async with database.connection() as connection:
-        pods = await list_living_instances(connection)
+    pods = await _list_pods(database)
     lacking = [pod.name for pod in pods if master_keys.current_wrap not in pod.wrap_key_ids]
+    _refuse_lack(lacking, f"wrap-{master_keys.current_wrap}.key")
+
+
+async def check_current_refresh_key(database: Database, master_keys: MasterKeys) -> None:
+    """Refuse a current refresh key that a living pod lacks: sessions begun here would stop there.
+
+    Raises KeyringError, DatabaseUnavailable.
+    """
+    pods = await _list_pods(database)
+    lacking = [pod.name for pod in pods if master_keys.current_refresh not in pod.refresh_key_ids]
+    _refuse_lack(lacking, f"refresh-{master_keys.current_refresh}.key")
+
+
+async def _list_pods(database: Database) -> list[Instance]:
+    async with database.connection() as connection:
+        return await list_living_instances(connection)
+
+
+def _refuse_lack(lacking: list[str], file: str) -> None:
     if lacking:
         raise KeyringError(
-            f"{', '.join(lacking)} lacks the master key wrap-{master_keys.current_wrap}.key: roll "
-            "it out to every pod before `current` names it"
+            f"{', '.join(lacking)} {'lacks' if len(lacking) == 1 else 'lack'} the master key "
+            f"{file}: name the key before it in `current` again, roll {file} out to every pod, "
+            "then move `current`"
         )
 
 

@@ -4,7 +4,7 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
-from service.oauth.client import SECRET_PREFIX, Registration, digest_secret
+from service.oauth.client import SECRET_PREFIX, SHADOW_TTL, Registration, digest_secret
 from service.oauth.jws import encode_base64url
 from service.oauth.revocation import CLIENT_FACT_TTL, Revocation
 from service.sql.audit_events import insert_audit_event
@@ -15,6 +15,8 @@ from service.sql.clients import (
     keep_newest_secret,
     lock_client,
     raise_epoch,
+    set_shadow,
+    update_client,
 )
 from service.sql.connection import Connection, Database
 from service.sql.revocations import insert_revocation
@@ -43,6 +45,31 @@ async def create_client(database: Database, registration: Registration, issuer: 
     if not created:
         raise ClientRefused(f"the client {registration.id} exists already")
     return secret
+
+
+async def change_client(database: Database, registration: Registration, issuer: str) -> None:
+    """Register a client anew; sessions and tokens that it has go on as they were granted.
+
+    Raises ClientRefused.
+    """
+    if faults := registration.faults(issuer):
+        raise ClientRefused("\n".join(faults))
+    async with database.transaction() as connection:
+        changed = await update_client(connection, registration)
+        if changed:
+            await _audit(connection, "client_changed", registration.id)
+    if not changed:
+        raise ClientRefused(f"there is no {registration.type} client {registration.id}")
+
+
+async def shadow_client(database: Database, client_id: str, *, on: bool) -> None:
+    """Let reuse be reported and revoke nothing for 30 days, or end that. Raises ClientRefused."""
+    async with database.transaction() as connection:
+        changed = await set_shadow(connection, client_id, SHADOW_TTL if on else None)
+        if changed:
+            await _audit(connection, "client_shadow_mode", client_id, on=on)
+    if not changed:
+        raise ClientRefused(f"there is no client {client_id}")
 
 
 async def rotate_secret(database: Database, client_id: str, overlap: timedelta) -> str:

@@ -8,6 +8,7 @@ from service.sql.connection import Connection, Database
 from service.sql.feed import delete_entries_below_floor, delete_entries_of_left_epochs
 from service.sql.instances import delete_dead_instances
 from service.sql.revocations import delete_expired_revocations
+from service.sql.session_ends import delete_old_sessions
 
 _BATCH = 500
 
@@ -15,8 +16,9 @@ _BATCH = 500
 async def purge(database: Database, *, audit_retention: timedelta) -> dict[str, int]:
     """Delete what no longer matters; how many of each.
 
-    That is expired revocations, feed entries below the floor, audit events past their time and pods
-    that are long gone. Safe to run at any time, by any number of pods. Raises DatabaseUnavailable.
+    That is expired revocations, feed entries below the floor, sessions that expired 30 days ago,
+    audit events past their time and pods that are long gone. Safe to run at any time, by any number
+    of pods. Raises DatabaseUnavailable.
     """
 
     async def audit(connection: Connection, limit: int) -> int:
@@ -26,6 +28,7 @@ async def purge(database: Database, *, audit_retention: timedelta) -> dict[str, 
         "revocations": await _in_batches(database, delete_expired_revocations),
         "feed_entries": await _in_batches(database, delete_entries_below_floor)
         + await _in_batches(database, delete_entries_of_left_epochs),
+        "sessions": await _in_batches(database, delete_old_sessions),
         "audit_events": await _in_batches(database, audit),
     }
     async with database.connection() as connection:

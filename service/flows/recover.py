@@ -21,7 +21,7 @@ from service.sql.connection import Connection, Database
 from service.sql.database_life import find_life, read_ground, replace_life
 from service.sql.feed import lock_head, read_state
 from service.sql.revocations import insert_revocation, insert_session_revocations
-from service.sql.sessions import end_sessions as end_some_sessions
+from service.sql.session_ends import end_sessions as end_some_sessions
 from service.sql.signing_keys import read_clock, remove_signing_keys
 
 _SESSIONS_AT_ONCE = 1_000

@@ -7,14 +7,19 @@ import time
 from uuid import uuid4
 
 from migrations.files import MigrationError, judge, latest, load, read_applied
-from service.flows.load_keys import check_current_key, create_first_keys, load_keys
+from service.flows.load_keys import (
+    check_current_key,
+    check_current_refresh_key,
+    create_first_keys,
+    load_keys,
+)
 from service.keys.keyring import Keyring
 from service.keys.master_keys import MasterKeys
 from service.oauth.feed import genesis
 from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 from service.sql.connection import Database, DatabaseUnavailable
 from service.sql.feed import insert_feed
-from service.sql.instances import Instance, upsert_instance
+from service.sql.instances import Instance, list_living_instances, upsert_instance
 from service.telemetry import log
 
 _POLL_SECONDS = 1.0
@@ -88,6 +93,7 @@ async def prepare(
     async with database.connection() as connection:
         await insert_feed(connection, genesis(str(epoch)))
     await check_current_key(database, master_keys)
+    await check_current_refresh_key(database, master_keys)
     await create_first_keys(database, master_keys, issuer)
     await load_keys(database, keyring)
 
@@ -96,3 +102,10 @@ async def report_pod(database: Database, pod: Instance) -> None:
     """Say that the pod is alive. Raises DatabaseUnavailable."""
     async with database.connection() as connection:
         await upsert_instance(connection, pod)
+
+
+async def list_refresh_keys(database: Database) -> frozenset[int]:
+    """The refresh master keys that some living pod holds. Raises DatabaseUnavailable."""
+    async with database.connection() as connection:
+        pods = await list_living_instances(connection)
+    return frozenset(key_id for pod in pods for key_id in pod.refresh_key_ids)

@@ -8,6 +8,7 @@ import msgspec
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import Counter
 
+from service.http.api_handlers import ACTIONS
 from service.http.endpoint import send_response
 from service.http.error_responses import Response, render_error
 from service.http.headers import JSON, NO_STORE, header_values
@@ -30,9 +31,11 @@ ENDPOINTS = frozenset(
         "/.well-known/jwks.json",
         "/.well-known/watchword-feed-keys.json",
         "/.well-known/oauth-authorization-server",
+        *ACTIONS,
         *_OPEN,
     }
 )
+_OF_A_SESSION = "/api/sessions/{id:str}"
 
 
 class Edge:
@@ -106,6 +109,8 @@ class Edge:
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         request, path = request_of(scope), scope["path"]
         endpoint = path.removeprefix(self._path)
+        if endpoint.startswith("/api/sessions/"):
+            endpoint = _OF_A_SESSION
         endpoint = endpoint if endpoint in ENDPOINTS else _OTHER
         self._counter(endpoint, status).inc()
         self._histograms[endpoint].observe(seconds)

@@ -11,14 +11,20 @@ from litestar import Response as LitestarResponse
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
+from service.hashing import HashingBusy
 from service.http.headers import JSON, NO_STORE
 from service.oauth.errors import (
     InvalidClient,
+    InvalidToken,
+    MethodNotAllowed,
+    MissingToken,
+    NameIsTaken,
     OAuthError,
     ServerError,
     TemporarilyUnavailable,
 )
 from service.sql.connection import DatabaseUnavailable
+from service.sql.users import NameTaken
 from service.telemetry import log
 
 _CHALLENGE = (b"www-authenticate", b'Basic realm="as"')
@@ -41,6 +47,12 @@ def as_refusal(error: Exception) -> OAuthError:
     """What the client may know of an exception: a refusal as it is, an outage, or a bare fault."""
     if isinstance(error, OAuthError):
         return error
+    if isinstance(error, HashingBusy):
+        return TemporarilyUnavailable(
+            "too many logins at once; try again shortly", retry_after=error.retry_after
+        )
+    if isinstance(error, NameTaken):
+        return NameIsTaken(error.member)
     if isinstance(error, DatabaseUnavailable | TimeoutError):
         return TemporarilyUnavailable("a dependency is away; try again shortly", reason=str(error))
     log.error("failure", exc_info=error)
@@ -60,8 +72,24 @@ def render_error(error: Exception, *, challenge: bool) -> Response:
     if isinstance(refusal, TemporarilyUnavailable):
         seconds = math.ceil((refusal.retry_after or _RETRY_AFTER).total_seconds())
         headers.append((b"retry-after", str(seconds).encode()))
-    body = {"error": refusal.code, "error_description": refusal.description}
+    if isinstance(refusal, InvalidToken):
+        headers.append((b"www-authenticate", _bearer_challenge(refusal)))
+    if isinstance(refusal, MethodNotAllowed):
+        headers.append((b"allow", ", ".join(refusal.allowed).encode()))
+    body: dict[str, Any] = {"error": refusal.code, "error_description": refusal.description}
+    if refusal.fields:
+        body["fields"] = refusal.fields
     return Response(status, tuple(headers), msgspec.json.encode(body), refusal.code, refusal.reason)
+
+
+def _bearer_challenge(refusal: InvalidToken) -> bytes:
+    """RFC 6750 §3: without an error code where no token was sent."""
+    if isinstance(refusal, MissingToken):
+        return b'Bearer realm="watchword"'
+    return (
+        b'Bearer realm="watchword", error="invalid_token", '
+        b'error_description="' + refusal.description.encode() + b'"'
+    )
 
 
 def litestar_handlers() -> ExceptionHandlersMap:

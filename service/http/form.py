@@ -69,7 +69,7 @@ async def read_form(scope: Scope, receive: Receive) -> Form:
     _check_media_type(header_values(headers, b"content-type"))
     if header_values(headers, b"content-encoding"):
         raise InvalidRequest("a compressed body is not accepted")
-    return parse_form(await _read_body(headers, receive))
+    return parse_form(await read_body(headers, receive))
 
 
 def _check_media_type(values: list[bytes]) -> None:
@@ -84,7 +84,8 @@ def _check_media_type(values: list[bytes]) -> None:
             raise InvalidRequest("the charset must be utf-8")
 
 
-async def _read_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
+async def read_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
+    """The whole body. Raises BodyTooLarge, and InvalidRequest when the client went away."""
     for value in header_values(headers, b"content-length"):
         if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS or int(value) > MAX_BODY:
             raise BodyTooLarge("the body is longer than 64 KiB")

@@ -2,11 +2,13 @@
 
 from service.flows import introspect as flow
 from service.flows.client_credentials import utc_now
+from service.flows.introspect_refresh import introspect_refresh
 from service.flows.origin import Origin
 from service.http.form import Form
 from service.http.services import Services
 from service.oauth.client import Client
 from service.oauth.errors import InvalidClient
+from service.oauth.refresh_token import PREFIX
 
 
 async def introspect(
@@ -16,8 +18,17 @@ async def introspect(
     if client.is_public:
         # RFC 7662 §2.1: the endpoint MUST require authorization; naming oneself is none.
         raise InvalidClient("client authentication failed", reason="a public client")
+    token = form.require("token")
+    if token.startswith(PREFIX):
+        return await introspect_refresh(
+            token,
+            client,
+            services.database,
+            services.session_issuer.refresh_tokens,
+            services.issuer,
+        )
     return await flow.introspect(
-        form.require("token"),
+        token,
         client,
         services.live_tokens,
         services.keyring,

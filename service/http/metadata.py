@@ -32,7 +32,7 @@ def metadata(issuer: str) -> dict[str, object]:
         "introspection_endpoint": f"{issuer}/introspect",
         "jwks_uri": f"{issuer}/.well-known/jwks.json",
         "grant_types_supported": sorted(GRANT_TYPES),
-        "token_endpoint_auth_methods_supported": _SECRET_METHODS,
+        "token_endpoint_auth_methods_supported": [*_SECRET_METHODS, "none"],
         "revocation_endpoint_auth_methods_supported": [*_SECRET_METHODS, "none"],
         "introspection_endpoint_auth_methods_supported": _SECRET_METHODS,
     }

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from litestar.types import Scope
 
+from service.environment import Network
 from service.http.headers import header_values
-from service.settings import Network
 
 _KEY = "watchword"
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")

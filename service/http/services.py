@@ -6,8 +6,12 @@ from urllib.parse import urlsplit
 from service.flows.client_cache import ClientCache
 from service.flows.keep_feed import FeedKeeper
 from service.flows.live_tokens import LiveTokens
+from service.flows.prove_password import PasswordProof
+from service.flows.refresh_token import RefreshTokenGrant
+from service.flows.session_tokens import SessionIssuer
+from service.hashing import PasswordHasher
 from service.keys.keyring import Keyring
-from service.redis.rate_limits import FailureLimit
+from service.redis.rate_limits import FailureLimit, RateLimit
 from service.settings import Settings
 from service.sql.connection import Database
 from service.telemetry import Metrics
@@ -35,8 +39,13 @@ class Services:
     keyring: Keyring
     clients: ClientCache
     live_tokens: LiveTokens
+    session_issuer: SessionIssuer
+    refresh_tokens: RefreshTokenGrant
+    passwords: PasswordHasher
+    proof: PasswordProof
     keeper: FeedKeeper
     limit: FailureLimit
+    registration_limit: RateLimit
     metrics: Metrics
     readiness: Readiness = field(default_factory=Readiness)
 

@@ -2,10 +2,11 @@
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from hmac import compare_digest
 
+from service.oauth.issuer import issuer_faults
 from service.oauth.scope import is_scope_value
 
 SECRET_PREFIX = "wws_"  # noqa: S105 (the prefix by which secret scanners find leaks)
@@ -14,7 +15,14 @@ MIN_ACCESS_TOKEN_TTL = timedelta(seconds=60)
 # The constant ceiling that no setting exceeds: revocations need to be remembered for this long.
 MAX_ACCESS_TOKEN_TTL = timedelta(seconds=600)
 
-GRANT_TYPES = frozenset({"client_credentials"})
+# A retry must fit in: a client's time-out and one more try.
+MAX_GRACE = timedelta(seconds=60)
+MIN_SESSION_TTL = timedelta(minutes=10)
+MAX_SESSION_TTL = timedelta(days=365)
+# Shadow mode ends by itself: what watches for ever protects nobody.
+SHADOW_TTL = timedelta(days=30)
+
+GRANT_TYPES = frozenset({"client_credentials", "refresh_token"})
 SECRET_METHODS = frozenset({"client_secret_basic", "client_secret_post"})
 _METHODS = {"public": frozenset({"none"}), "confidential": SECRET_METHODS}
 
@@ -25,7 +33,10 @@ _AUDIENCE = re.compile(r"[\x21-\x7E]{1,255}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """What the service knows of a client. `epoch` counts its revocations (DIST-4)."""
+    """What the service knows of a client. `epoch` counts its revocations (DIST-4).
+
+    `grace`: how long after a rotation the token just spent may be retried; 0 is strict single use.
+    """
 
     id: str
     name: str
@@ -37,6 +48,13 @@ class Client:
     default_scopes: tuple[str, ...]
     serves: tuple[str, ...]
     access_token_ttl: timedelta
+    session_idle_ttl: timedelta
+    session_absolute_ttl: timedelta
+    grace: timedelta
+    shadow_until: datetime | None
+    first_party: bool
+    refresh_delivery: str
+    allowed_origins: tuple[str, ...]
     epoch: int
     enabled: bool
     secret_digests: tuple[bytes, ...]
@@ -45,6 +63,11 @@ class Client:
     def is_public(self) -> bool:
         """Whether the client can keep no secret (RFC 6749 §2.1)."""
         return self.type == "public"
+
+    @property
+    def has_cookie(self) -> bool:
+        """Whether its refresh tokens travel in a cookie, and never in a body."""
+        return self.first_party and self.refresh_delivery == "cookie"
 
     def has_secret(self, secret: str) -> bool:
         """Whether the secret is one of the client's live ones; takes the same time either way."""
@@ -68,6 +91,11 @@ def is_client_id(text: str) -> bool:
     return bool(_CLIENT_ID.fullmatch(text)) and not _UUID.fullmatch(text)
 
 
+def is_origin(text: str) -> bool:
+    """Whether the text is a web origin as browsers write it: https, or http for loopback."""
+    return text.count("/") == 2 and not issuer_faults(text)  # noqa: PLR2004 (the two of ://)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
     """What an operator says about a new client."""
@@ -82,10 +110,22 @@ class Registration:
     default_scopes: tuple[str, ...]
     serves: tuple[str, ...]
     access_token_ttl: timedelta
+    session_idle_ttl: timedelta = timedelta(days=7)
+    session_absolute_ttl: timedelta = timedelta(days=30)
+    grace: timedelta = timedelta(seconds=30)
+    first_party: bool = False
+    refresh_delivery: str = "body"
+    allowed_origins: tuple[str, ...] = ()
 
     def faults(self, issuer: str) -> list[str]:
         """Every reason why this can't be registered, each a sentence; empty when it can."""
-        return [*self._identity_faults(), *self._grant_faults(), *self._audience_faults(issuer)]
+        return [
+            *self._identity_faults(),
+            *self._grant_faults(),
+            *self._audience_faults(issuer),
+            *self._session_faults(),
+            *self._first_party_faults(),
+        ]
 
     def _identity_faults(self) -> list[str]:
         faults: list[str] = []
@@ -120,4 +160,35 @@ class Registration:
             faults.append("an audience can't be the client's id or the issuer")
         if "client_credentials" in self.grant_types and not self.audiences:
             faults.append("client_credentials needs an audience: the API the tokens are for")
+        return faults
+
+    def _session_faults(self) -> list[str]:
+        faults: list[str] = []
+        if not timedelta(0) <= self.grace <= MAX_GRACE:
+            faults.append("the grace window must be 0 to 60 seconds")
+        if not MIN_SESSION_TTL <= self.session_idle_ttl <= self.session_absolute_ttl:
+            faults.append("the idle lifetime must be 10 minutes to the absolute lifetime")
+        if self.session_absolute_ttl > MAX_SESSION_TTL:
+            faults.append("the absolute lifetime must be at most 365 days")
+        return faults
+
+    def _first_party_faults(self) -> list[str]:
+        faults: list[str] = []
+        if self.refresh_delivery not in {"body", "cookie"}:
+            faults.append("refresh tokens are delivered by body or cookie")
+        if not self.first_party:
+            if self.refresh_delivery == "cookie" or self.allowed_origins:
+                faults.append("cookies and origins are for first-party clients")
+            return faults
+        if self.type != "public":
+            faults.append("a first-party client is public: it runs on people's devices")
+        if not (self.audiences and self.scopes):
+            faults.append("a first-party client needs an audience and a scope for its tokens")
+        if self.refresh_delivery == "cookie" and self.grant_types:
+            faults.append("a client with a cookie can't use the token endpoint: name no grant")
+        faults += [
+            f"no origin: {origin!r}; write https://app.example, without a path"
+            for origin in self.allowed_origins
+            if not is_origin(origin)
+        ]
         return faults

@@ -1,17 +1,28 @@
 """Refusals, each named after the error code that an RFC gives it.
 
 OAuthError
-├── InvalidRequest InvalidClient InvalidGrant UnauthorizedClient UnsupportedGrantType InvalidScope
-├── TooManyAttempts ServerError TemporarilyUnavailable
-└── InvalidTarget
+├── InvalidRequest InvalidClient UnauthorizedClient UnsupportedGrantType InvalidScope
+├── InvalidGrant
+│   └── WrongClient
+├── AccessDenied ServerError
+├── TemporarilyUnavailable
+│   └── TooManyAttempts
+├── InvalidToken
+│   └── MissingToken
+├── InvalidTarget
+└── LoginFailed NameIsTaken NotFound MethodNotAllowed UnsupportedMediaType
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import ClassVar
 
 
 class OAuthError(Exception):
-    """A refusal. `description` goes to the client, `reason` only to our log."""
+    """A refusal. `description` goes to the client, `reason` only to our log.
+
+    `fields`: for the client too, what is wrong with each member of a JSON body.
+    """
 
     code: ClassVar[str]
     status: ClassVar[int] = 400
@@ -22,8 +33,10 @@ class OAuthError(Exception):
         *,
         reason: str | None = None,
         retry_after: timedelta | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(description)
+        self.fields = fields
         self.description = description
         self.reason = reason
         self.retry_after = retry_after
@@ -50,6 +63,10 @@ class InvalidGrant(OAuthError):
     code = "invalid_grant"
 
 
+class WrongClient(InvalidGrant):
+    """The refresh token is another client's, which goes on with it: nothing of it is undone."""
+
+
 class UnauthorizedClient(OAuthError):
     """The client may not use this grant type."""
 
@@ -69,6 +86,13 @@ class InvalidScope(OAuthError):
 
 
 # RFC 6749 §4.1.2.1; at the back-channel endpoints as bodies of 500 and 503.
+
+
+class AccessDenied(OAuthError):
+    """The server does not do that for who asks."""
+
+    code = "access_denied"
+    status = 403
 
 
 class ServerError(OAuthError):
@@ -91,6 +115,20 @@ class TooManyAttempts(TemporarilyUnavailable):
     status = 429
 
 
+# RFC 6750 §3.1.
+
+
+class InvalidToken(OAuthError):
+    """The access token is expired, revoked, malformed or otherwise no good here."""
+
+    code = "invalid_token"
+    status = 401
+
+
+class MissingToken(InvalidToken):
+    """No access token was sent; the challenge then names no error (RFC 6750 §3.1)."""
+
+
 # RFC 8707 §2.
 
 
@@ -98,3 +136,48 @@ class InvalidTarget(OAuthError):
     """The requested resource is malformed, unknown or not allowed for the client."""
 
     code = "invalid_target"
+
+
+# No RFC's: first-party accounts under /api.
+
+
+class LoginFailed(OAuthError):
+    """Unknown user, wrong password, disabled: one answer for all (LOGIN-10)."""
+
+    code = "invalid_credentials"
+    status = 401
+
+
+class NameIsTaken(OAuthError):
+    """Another user has that username or e-mail address."""
+
+    status = 409
+
+    def __init__(self, member: str) -> None:
+        super().__init__(f"that {member} is taken", fields={member: "is taken"})
+        self.code = f"{member}_taken"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class NotFound(OAuthError):
+    """There is no such thing, or it is somebody else's."""
+
+    code = "not_found"
+    status = 404
+
+
+class MethodNotAllowed(OAuthError):
+    """The endpoint has other methods (RFC 9110 §15.5.6)."""
+
+    code = "method_not_allowed"
+    status = 405
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        super().__init__(f"send {' or '.join(allowed)}")
+        self.allowed = allowed
+
+
+class UnsupportedMediaType(OAuthError):
+    """The body is in another format; under /api also what keeps foreign forms out."""
+
+    code = "invalid_request"
+    status = 415

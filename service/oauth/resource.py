@@ -20,11 +20,17 @@ def choose_audience(resources: tuple[str, ...], audiences: tuple[str, ...]) -> s
                 "the client has no audience; name one with clients create --audience"
             )
         return audiences[0]
+    resource = check_resource(resources)
+    if resource not in audiences:
+        raise InvalidTarget("the client may not have tokens for this resource")
+    return resource
+
+
+def check_resource(resources: tuple[str, ...]) -> str:
+    """The one resource that is asked for, its form checked. Raises InvalidTarget."""
     resource, *others = resources
     if others:
         raise InvalidTarget("one resource per access token: send one request for each")
     if not _ABSOLUTE_URI.fullmatch(resource):
         raise InvalidTarget("resource must be an absolute URI without a fragment")
-    if resource not in audiences:
-        raise InvalidTarget("the client may not have tokens for this resource")
     return resource

@@ -6,6 +6,7 @@ docs/reference/revocation-feed.md is its contract. All keys share one hash tag.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from service.oauth.revocation import Fact
 from service.redis.connection import RedisConnection, script
@@ -149,6 +150,15 @@ class RedisFeed:
     async def heartbeat(self) -> str:
         """What stands in the heartbeat's place, unproven; empty if nothing does."""
         return await self._redis.call(lambda r: _HEARTBEAT(r, [f"{self._root}:heartbeat"], []))
+
+    async def find_end(self, session_id: UUID) -> tuple[str, bool]:
+        """What stands in the heartbeat's place, unproven, and whether the session was revoked.
+
+        Read together: the heartbeat returns last, so with it the look-up keys are there.
+        """
+        keys = [f"{self._root}:heartbeat", f"{self._root}:sid:{session_id}"]
+        heartbeat, end = await self._redis.call(lambda r: r.mget(keys))
+        return str(heartbeat or ""), end is not None
 
     async def beat(self, epoch: str, *, head: int, floor: int, old: str, new: str) -> Beat:
         """Replace the heartbeat if it still is `old` and the stream is whole; trim the stream."""

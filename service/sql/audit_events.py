@@ -1,8 +1,10 @@
 """Table audit_events: who did what, written in the transaction of the deed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from service.sql.connection import Connection
 
@@ -14,31 +16,62 @@ class AuditEvent:
     at: datetime
     event: str
     client_id: str | None
+    user_id: UUID | None
+    session_id: UUID | None
+    generation: int | None
     address: str | None
     request_id: str | None
     detail: dict[str, Any]
 
 
-async def insert_audit_event(
+async def insert_audit_event(  # noqa: PLR0913 (one argument for each column)
     connection: Connection,
     event: str,
     *,
     client_id: str | None = None,
+    user_id: UUID | None = None,
+    session_id: UUID | None = None,
+    generation: int | None = None,
     address: str | None = None,
     request_id: str | None = None,
     **detail: Any,
-) -> None:
-    """Write down a deed. Never a secret or a token in `detail`."""
-    await connection.execute(
+) -> bool:
+    """Write down a deed, never a secret or a token in `detail`; whether it is a new one.
+
+    Of a session's generation each event is written once, however often it happens.
+    """
+    row = await connection.fetchrow(
         """
-        INSERT INTO audit_events (event, client_id, address, request_id, detail)
-        VALUES ($1, $2, $3::text::inet, $4, $5)
+        INSERT INTO audit_events (event, client_id, user_id, session_id, generation, address,
+                                  request_id, detail)
+        VALUES ($1, $2, $3, $4, $5, $6::text::inet, $7, $8)
+        ON CONFLICT DO NOTHING
+        RETURNING id
         """,
         event,
         client_id,
+        user_id,
+        session_id,
+        generation,
         address,
         request_id,
         detail,
+    )
+    return row is not None
+
+
+async def count_generations(
+    connection: Connection, session_id: UUID, event: str, generations: Sequence[int]
+) -> int:
+    """In how many of these generations of the session the event happened."""
+    return await connection.fetchval(
+        """
+        SELECT count(*) FROM audit_events
+        WHERE session_id = $1 AND generation = ANY($3::bigint[]) AND event = $2
+        """,
+        session_id,
+        event,
+        generations,
     )
 
 
@@ -46,7 +79,8 @@ async def list_audit_events(connection: Connection, limit: int) -> list[AuditEve
     """The newest events, the newest first."""
     rows = await connection.fetch(
         """
-        SELECT at, event, client_id, host(address) AS address, request_id, detail
+        SELECT at, event, client_id, user_id, session_id, generation,
+               host(address) AS address, request_id, detail
         FROM audit_events
         ORDER BY id DESC
         LIMIT $1
@@ -54,6 +88,19 @@ async def list_audit_events(connection: Connection, limit: int) -> list[AuditEve
         limit,
     )
     return [AuditEvent(**row) for row in rows]
+
+
+async def forget_person(connection: Connection, user_id: UUID) -> None:
+    """Erase from which addresses and devices the user acted; the events stay."""
+    await connection.execute(
+        """
+        UPDATE audit_events
+        SET address = NULL,
+            detail = detail - 'device'
+        WHERE user_id = $1 AND (address IS NOT NULL OR detail ? 'device')
+        """,
+        user_id,
+    )
 
 
 async def delete_old_audit_events(connection: Connection, age: timedelta, limit: int) -> int:

@@ -13,7 +13,8 @@ async def find_client(connection: Connection, client_id: str) -> Client | None:
     row = await connection.fetchrow(
         """
         SELECT id, name, type, token_endpoint_auth_method, grant_types, audiences, scopes,
-               default_scopes, serves, access_token_ttl, epoch, enabled,
+               default_scopes, serves, access_token_ttl, session_idle_ttl, session_absolute_ttl,
+               grace, shadow_until, first_party, refresh_delivery, allowed_origins, epoch, enabled,
                ARRAY(
                    SELECT digest FROM client_secrets
                    WHERE client_id = clients.id
@@ -32,7 +33,8 @@ async def list_clients(connection: Connection) -> list[Client]:
     rows = await connection.fetch(
         """
         SELECT id, name, type, token_endpoint_auth_method, grant_types, audiences, scopes,
-               default_scopes, serves, access_token_ttl, epoch, enabled,
+               default_scopes, serves, access_token_ttl, session_idle_ttl, session_absolute_ttl,
+               grace, shadow_until, first_party, refresh_delivery, allowed_origins, epoch, enabled,
                ARRAY(
                    SELECT digest FROM client_secrets
                    WHERE client_id = clients.id
@@ -55,8 +57,10 @@ async def insert_client(connection: Connection, new: Registration) -> bool:
     row = await connection.fetchrow(
         """
         INSERT INTO clients (id, name, type, token_endpoint_auth_method, grant_types, audiences,
-                             scopes, default_scopes, serves, access_token_ttl)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                             scopes, default_scopes, serves, access_token_ttl, session_idle_ttl,
+                             session_absolute_ttl, grace, first_party, refresh_delivery,
+                             allowed_origins)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
         ON CONFLICT (id) DO NOTHING
         RETURNING id
         """,
@@ -70,8 +74,82 @@ async def insert_client(connection: Connection, new: Registration) -> bool:
         new.default_scopes,
         new.serves,
         new.access_token_ttl,
+        new.session_idle_ttl,
+        new.session_absolute_ttl,
+        new.grace,
+        new.first_party,
+        new.refresh_delivery,
+        new.allowed_origins,
     )
     return row is not None
+
+
+async def update_client(connection: Connection, new: Registration) -> bool:
+    """Whether there is such a client, registered from here on as said; its type stays."""
+    row = await connection.fetchrow(
+        """
+        UPDATE clients
+        SET name = $2,
+            grant_types = $3,
+            audiences = $4,
+            scopes = $5,
+            default_scopes = $6,
+            serves = $7,
+            access_token_ttl = $8,
+            session_idle_ttl = $9,
+            session_absolute_ttl = $10,
+            grace = $11,
+            first_party = $12,
+            refresh_delivery = $13,
+            allowed_origins = $14
+        WHERE id = $1 AND type = $15
+        RETURNING id
+        """,
+        new.id,
+        new.name,
+        new.grant_types,
+        new.audiences,
+        new.scopes,
+        new.default_scopes,
+        new.serves,
+        new.access_token_ttl,
+        new.session_idle_ttl,
+        new.session_absolute_ttl,
+        new.grace,
+        new.first_party,
+        new.refresh_delivery,
+        new.allowed_origins,
+        new.type,
+    )
+    return row is not None
+
+
+async def set_shadow(connection: Connection, client_id: str, ttl: timedelta | None) -> bool:
+    """Whether there is such a client, in shadow mode for `ttl` from here on, or in none."""
+    row = await connection.fetchrow(
+        """
+        UPDATE clients
+        SET shadow_until = clock_timestamp() + $2::interval
+        WHERE id = $1
+        RETURNING id
+        """,
+        client_id,
+        ttl,
+    )
+    return row is not None
+
+
+async def is_allowed_origin(connection: Connection, origin: str) -> bool:
+    """Whether some first-party client is served from that origin."""
+    return await connection.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM clients
+            WHERE first_party AND enabled AND $1 = ANY(allowed_origins)
+        )
+        """,
+        origin,
+    )
 
 
 async def lock_client(connection: Connection, client_id: str) -> str | None:

@@ -44,7 +44,6 @@ _AWAY = (
 )
 # What says that it is there but can't do this one thing at present.
 _BUSY = (
-    asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
     asyncpg.DeadlockDetectedError,
     asyncpg.TooManyConnectionsError,
@@ -53,6 +52,10 @@ _BUSY = (
 
 class DatabaseUnavailable(Exception):
     """PostgreSQL can't answer at present; nothing was committed that the caller knows of."""
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """A row stayed locked for too long; trying once more may do."""
 
 
 class Connection(Protocol):
@@ -125,6 +128,8 @@ class Database:
                 self._opened = True
             connection = await self._acquire_one()
             yield connection  # pyright: ignore[reportReturnType] (a proxy has its methods)
+        except asyncpg.LockNotAvailableError as error:
+            raise DatabaseBusy("a row in PostgreSQL is locked") from error
         except _BUSY as error:
             raise DatabaseUnavailable(f"PostgreSQL is busy: {type(error).__name__}") from error
         except _AWAY as error:

@@ -47,6 +47,24 @@ async def insert_session_revocations(
     )
 
 
+async def insert_stale_revocations(
+    connection: Connection, versions: Sequence[tuple[UUID, int]], ttl: timedelta, actor: str
+) -> None:
+    """Write that the sessions' tokens of a lower version must be refreshed (DIST-7)."""
+    await connection.execute(
+        """
+        INSERT INTO revocations (kind, subject, version, expires_at, reason, actor)
+        SELECT 'stale', id::text, version, clock_timestamp() + $3::interval, 'claims_changed', $4
+        FROM unnest($1::uuid[], $2::bigint[]) AS changed (id, version)
+        ON CONFLICT (kind, subject, version) DO NOTHING
+        """,
+        [id_ for id_, _ in versions],
+        [version for _, version in versions],
+        ttl,
+        actor,
+    )
+
+
 async def restore_revocations(connection: Connection, facts: Sequence[Fact]) -> None:
     """Take back those facts that the database lost and that still matter."""
     await connection.execute(
@@ -92,7 +110,9 @@ async def count_token_facts(connection: Connection, client_id: str) -> int:
 async def are_tokens_live(
     connection: Connection, tokens: Sequence[AccessToken]
 ) -> Sequence[bool | None]:
-    """Whether neither each token nor its client was revoked since it was made, in their order.
+    """Whether neither each token nor its session or client was revoked since, in their order.
+
+    A session's token is not live either when what it says has changed (`stale`).
 
     None while the database begins a new life: it may have forgotten the last revocations.
     """
@@ -109,8 +129,18 @@ async def are_tokens_live(
                               SELECT FROM revocations
                               WHERE kind = 'jti' AND subject = asked.jti AND version = 0
                           )
-                   FROM unnest($1::text[], $2::text[], $3::bigint[])
-                        WITH ORDINALITY AS asked (jti, client_id, client_epoch, position)
+                          AND (
+                              asked.session_id IS NULL
+                              OR EXISTS (
+                                  SELECT FROM sessions
+                                  WHERE sessions.id = asked.session_id
+                                    AND sessions.revoked_at IS NULL
+                                    AND sessions.claims_version <= asked.claims_version
+                              )
+                          )
+                   FROM unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[], $5::bigint[])
+                        WITH ORDINALITY AS asked (jti, client_id, client_epoch, session_id,
+                                                  claims_version, position)
                    ORDER BY position
                )
         FROM database_life
@@ -120,6 +150,8 @@ async def are_tokens_live(
         [token.jti for token in tokens],
         [token.client_id for token in tokens],
         [token.client_epoch for token in tokens],
+        [token.session_id for token in tokens],
+        [token.claims_version for token in tokens],
     )
     return [None] * len(tokens) if answers is None else answers
 

@@ -1,51 +1,223 @@
-"""Table sessions."""
+"""Table sessions: their beginning and their rotations. session_ends.py has how they end."""
 
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
+from service.oauth.rotation import Presented, Stored
+from service.oauth.session import Session
 from service.sql.connection import Connection
 
 
-async def restore_end(connection: Connection, session_id: UUID) -> None:
-    """Take the end of a session back that the database lost."""
-    await connection.execute(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSession:
+    """A session to be. `credential_version` is the user's as read with the password's hash."""
+
+    id: UUID
+    user_id: UUID
+    credential_version: int
+    client_id: str
+    secret_digest: bytes
+    scopes: tuple[str, ...]
+    audiences: tuple[str, ...]
+    amr: tuple[str, ...]
+    device: str | None
+    idle_ttl: timedelta
+    absolute_ttl: timedelta
+
+
+async def insert_session(connection: Connection, new: NewSession) -> Session | None:
+    """The session; None unless the user still has that credential version, and the client is good.
+
+    Its share of the user's row makes a change of the password wait, or be seen here.
+    """
+    row = await connection.fetchrow(
+        """
+        INSERT INTO sessions (id, user_id, client_id, client_epoch, secret_digest, incarnation,
+                              scopes, audiences, roles, auth_time, amr, device, idle_expires_at,
+                              expires_at)
+        SELECT $1, users.id, clients.id, clients.epoch, $5, database_life.id,
+               $6, $7, users.roles, clock_timestamp(), $8, $9,
+               clock_timestamp() + least($10::interval, $11::interval),
+               clock_timestamp() + $11::interval
+        FROM users, clients, database_life
+        WHERE users.id = $2
+          AND users.credential_version = $3
+          AND users.disabled_at IS NULL
+          AND clients.id = $4
+          AND clients.enabled
+          AND database_life.system_identifier = (SELECT system_identifier FROM pg_control_system())
+          AND database_life.table_oid = 'database_life'::regclass::oid
+        FOR SHARE OF users
+        RETURNING id, user_id, client_id, client_epoch, generation, scopes, audiences, roles,
+                  claims_version, auth_time, acr, amr, idle_expires_at, expires_at,
+                  clock_timestamp() AS now
+        """,
+        new.id,
+        new.user_id,
+        new.credential_version,
+        new.client_id,
+        new.secret_digest,
+        new.scopes,
+        new.audiences,
+        new.amr,
+        new.device,
+        new.idle_ttl,
+        new.absolute_ttl,
+    )
+    return None if row is None else _session(row)
+
+
+async def rotate_session(
+    connection: Connection, presented: Presented, commit: str
+) -> Session | None:
+    """The session with its generation raised; None unless every condition of a rotation holds.
+
+    One winner per generation. Nothing is spent when it answers None. `commit` is the rotation's
+    own synchronous_commit: 'off' does not wait for the disk.
+    """
+    token, client = presented.token, presented.client
+    row = await connection.fetchrow(
         """
         UPDATE sessions
-        SET revoked_at = coalesce(revoked_at, clock_timestamp()),
-            revoked_reason = coalesce(revoked_reason, 'taken back from the feed')
-        WHERE id = $1
+        SET generation = generation + 1,
+            rotated_at = clock_timestamp(),
+            incarnation = database_life.id,
+            idle_expires_at = least(clock_timestamp() + $5::interval, expires_at)
+        FROM database_life
+        WHERE sessions.id = $1
+          AND generation = $2
+          AND generation < 4294967295
+          AND secret_digest = $3
+          AND client_id = $4
+          AND client_epoch = (SELECT epoch FROM clients WHERE clients.id = $4 AND enabled)
+          AND revoked_at IS NULL
+          AND idle_expires_at > clock_timestamp()
+          AND scopes @> $6
+          AND audiences @> $7
+          AND dpop_jkt IS NULL
+          AND database_life.system_identifier = (SELECT system_identifier FROM pg_control_system())
+          AND database_life.table_oid = 'database_life'::regclass::oid
+          AND set_config('synchronous_commit', $8, true) IS NOT NULL
+        RETURNING sessions.id, user_id, client_id, client_epoch, generation, scopes, audiences,
+                  roles, claims_version, auth_time, acr, amr, idle_expires_at, expires_at,
+                  clock_timestamp() AS now
+        """,
+        token.session_id,
+        token.generation,
+        token.secret_digest,
+        client.id,
+        client.session_idle_ttl,
+        presented.scopes,
+        presented.audiences,
+        commit,
+    )
+    return None if row is None else _session(row)
+
+
+async def heal_session(
+    connection: Connection, presented: Presented, stored: Stored
+) -> Session | None:
+    """The session, set to what the token proves: rotations that a former life of the database lost.
+
+    One winner per session and life; None when the row is no longer as it was read.
+    """
+    row = await connection.fetchrow(
+        """
+        UPDATE sessions
+        SET generation = $2 + 1,
+            rotated_at = clock_timestamp(),
+            incarnation = database_life.id,
+            idle_expires_at = least(clock_timestamp() + $5::interval, expires_at)
+        FROM database_life
+        WHERE sessions.id = $1
+          AND generation = $6
+          AND incarnation <> database_life.id
+          AND $2::bigint < 4294967295
+          AND secret_digest = $3
+          AND client_id = $4
+          AND client_epoch = (SELECT epoch FROM clients WHERE clients.id = $4 AND enabled)
+          AND revoked_at IS NULL
+          AND idle_expires_at > clock_timestamp()
+          AND dpop_jkt IS NULL
+          AND database_life.id = $7
+        RETURNING sessions.id, user_id, client_id, client_epoch, generation, scopes, audiences,
+                  roles, claims_version, auth_time, acr, amr, idle_expires_at, expires_at,
+                  clock_timestamp() AS now
+        """,
+        presented.token.session_id,
+        presented.token.generation,
+        presented.token.secret_digest,
+        presented.client.id,
+        presented.client.session_idle_ttl,
+        stored.session.generation,
+        stored.life,
+    )
+    return None if row is None else _session(row)
+
+
+async def find_stored(connection: Connection, session_id: UUID) -> Stored | None:
+    """The session's row for judging; None if there is none, or no life of the database."""
+    row = await connection.fetchrow(
+        """
+        SELECT sessions.id, user_id, client_id, client_epoch, generation, sessions.scopes,
+               sessions.audiences, roles, claims_version, auth_time, acr, amr, idle_expires_at,
+               sessions.expires_at, clock_timestamp() AS now,
+               secret_digest, incarnation, database_life.id AS life,
+               -- Another server's clock, after a fail-over, must not make it negative.
+               greatest(interval '0', clock_timestamp() - rotated_at) AS age,
+               revoked_at IS NOT NULL
+                   OR idle_expires_at <= clock_timestamp()
+                   OR client_epoch <> clients.epoch
+                   OR NOT clients.enabled
+                   OR generation >= 4294967295 AS is_ended,
+               dpop_jkt IS NOT NULL AS is_bound,
+               coalesce(shadow_until > clock_timestamp(), false) AS in_shadow,
+               revoked_reason
+        FROM sessions
+        JOIN clients ON clients.id = client_id
+        JOIN database_life
+          ON system_identifier = (SELECT system_identifier FROM pg_control_system())
+         AND table_oid = 'database_life'::regclass::oid
+        WHERE sessions.id = $1
         """,
         session_id,
     )
+    if row is None:
+        return None
+    members = dict(row)
+    beside = {name: members[name] for name in _BESIDE}
+    return Stored(session=_session(members), **beside)
 
 
-async def restore_claims_version(connection: Connection, session_id: UUID, version: int) -> None:
-    """Take a claims version back that the database lost; it never falls."""
-    await connection.execute(
-        "UPDATE sessions SET claims_version = greatest(claims_version, $2) WHERE id = $1",
-        session_id,
-        version,
+_BESIDE = (
+    "secret_digest",
+    "incarnation",
+    "life",
+    "age",
+    "is_ended",
+    "is_bound",
+    "in_shadow",
+    "revoked_reason",
+)
+
+
+def _session(row: Any) -> Session:
+    return Session(
+        id=row["id"],
+        user_id=row["user_id"],
+        client_id=row["client_id"],
+        client_epoch=row["client_epoch"],
+        generation=row["generation"],
+        scopes=tuple(row["scopes"]),
+        audiences=tuple(row["audiences"]),
+        roles=tuple(row["roles"]),
+        claims_version=row["claims_version"],
+        auth_time=row["auth_time"],
+        acr=row["acr"],
+        amr=tuple(row["amr"]),
+        idle_expires_at=row["idle_expires_at"],
+        expires_at=row["expires_at"],
+        now=row["now"],
     )
-
-
-async def end_sessions(
-    connection: Connection, reason: str, *, after: UUID, limit: int
-) -> list[UUID]:
-    """End up to `limit` living sessions, those with the smallest ids above `after`; their ids."""
-    rows = await connection.fetch(
-        """
-        UPDATE sessions
-        SET revoked_at = clock_timestamp(), revoked_reason = $1
-        WHERE id IN (
-            SELECT id FROM sessions
-            WHERE id > $2 AND revoked_at IS NULL
-            ORDER BY id
-            LIMIT $3
-            FOR UPDATE
-        )
-        RETURNING id
-        """,
-        reason,
-        after,
-        limit,
-    )
-    return sorted(row["id"] for row in rows)

@@ -23,6 +23,13 @@ ROW = {
     "default_scopes": [],
     "serves": [],
     "access_token_ttl": timedelta(seconds=300),
+    "session_idle_ttl": timedelta(days=7),
+    "session_absolute_ttl": timedelta(days=30),
+    "grace": timedelta(seconds=30),
+    "shadow_until": None,
+    "first_party": False,
+    "refresh_delivery": "body",
+    "allowed_origins": [],
     "enabled": True,
     "secret_digests": [],
 }

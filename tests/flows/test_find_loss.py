@@ -23,7 +23,7 @@ from service.oauth.feed import (
 from service.oauth.signing_key import FEED
 from service.oauth.uuid7 import next_epoch, unix_milliseconds, uuid7
 from service.redis.feed import RedisFeed
-from service.settings import Secret
+from service.environment import Secret
 from service.sql.connection import DatabaseUnavailable
 from service.sql.database_life import find_life
 from tests.conftest import MakeSettings

@@ -6,9 +6,12 @@ from argon2.exceptions import VerifyMismatchError
 
 from service.app import open_database
 from service.flows.make_demo import CLIENT_ID, Demo, make_demo
+from service.hashing import PasswordHasher as Pool
 from service.sql.clients import find_client
 from service.sql.connection import Database
 from tests.conftest import ISSUER, MakeSettings
+
+HASHER = Pool()
 
 
 @pytest.fixture
@@ -22,6 +25,7 @@ async def make(database: Database, known: Demo | None = None) -> Demo:
     return await make_demo(
         database,
         ISSUER,
+        HASHER,
         known_secret=known and known.client_secret,
         known_password=known and known.password,
     )

@@ -22,7 +22,7 @@ from service.oauth.feed import HEARTBEAT_TYP, heartbeat_claims
 from service.oauth.signing_key import FEED, TOKEN
 from service.oauth.uuid7 import uuid7
 from service.redis.feed import RedisFeed
-from service.settings import Secret
+from service.environment import Secret
 from service.sql.connection import DatabaseUnavailable
 from service.sql.feed import read_state
 from tests.conftest import REGISTRATION, MakeSettings

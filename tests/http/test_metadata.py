@@ -12,6 +12,7 @@ from service.app import App, open_app
 from service.settings import SettingsError, load_settings
 from tests.conftest import ISSUER, MakeClient, MakeSettings, http_to, register, until
 from tests.http.forge import Forge, issue
+from tests.sessions import begin
 
 DOCUMENT = "/.well-known/oauth-authorization-server"
 TENANT = "https://auth.example.com/tenant"
@@ -38,8 +39,8 @@ async def test_document_lists_this_and_nothing_else(http: httpx.AsyncClient) -> 
         "revocation_endpoint": f"{ISSUER}/revoke",
         "introspection_endpoint": f"{ISSUER}/introspect",
         "jwks_uri": f"{ISSUER}/.well-known/jwks.json",
-        "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": SECRET_METHODS,
+        "grant_types_supported": ["client_credentials", "refresh_token"],
+        "token_endpoint_auth_methods_supported": [*SECRET_METHODS, "none"],
         "revocation_endpoint_auth_methods_supported": [*SECRET_METHODS, "none"],
         "introspection_endpoint_auth_methods_supported": SECRET_METHODS,
     }
@@ -94,12 +95,14 @@ async def test_path_that_is_not_advertised_is_404(
     ],
 )
 async def test_grant_works_if_and_only_if_it_is_advertised(
-    http: httpx.AsyncClient, make_client: MakeClient, grant_type: str
+    http: httpx.AsyncClient, app: App, make_client: MakeClient, grant_type: str
 ) -> None:
     """META-3."""
     advertised = (await http.get(DOCUMENT)).json()["grant_types_supported"]
-    client = await make_client()
-    form = {"grant_type": grant_type, "code": "x", "refresh_token": "x", "assertion": "x"}
+    grants = ("client_credentials", "refresh_token")
+    client = await make_client(grant_types=grants)
+    token = (await begin(app, client)).token
+    form = {"grant_type": grant_type, "code": "x", "refresh_token": token, "assertion": "x"}
     answer = await http.post("/token", data=form, auth=client.auth)
     if grant_type in advertised:
         assert answer.status_code == 200
@@ -121,7 +124,8 @@ async def test_authentication_method_works_if_and_only_if_it_is_advertised(
     """META-3: for each endpoint its own list; `none` is left out for introspection."""
     document = (await http.get(DOCUMENT)).json()
     advertised = document[f"{endpoint}_endpoint_auth_methods_supported"]
-    client = await make_client(**({"type": "public"} if method == "none" else {}))
+    members = {"type": "public", "grant_types": ("refresh_token",)} if method == "none" else {}
+    client = await make_client(**members)
     now = int(time.time())
     assertion = jwt.encode(
         {"iss": client.id, "sub": client.id, "aud": ISSUER, "exp": now + 60, "jti": "x"},
@@ -135,6 +139,8 @@ async def test_authentication_method_works_if_and_only_if_it_is_advertised(
         "client_secret_jwt": {"client_assertion": assertion, "client_assertion_type": JWT_BEARER},
         "private_key_jwt": {"client_assertion": assertion, "client_assertion_type": JWT_BEARER},
     }.get(method, {"client_id": client.id})
+    if method == "none" and endpoint == "token":
+        form |= {"grant_type": "refresh_token", "refresh_token": (await begin(app, client)).token}
     answer = await http.post(
         document[f"{endpoint}_endpoint"],
         data=form,

@@ -15,7 +15,8 @@ import pytest
 from redis.asyncio import Redis
 
 from service.app import App, create_app, open_database
-from service.settings import Secret, Settings
+from service.environment import Secret
+from service.settings import Settings
 from tests.conftest import (
     ISSUER,
     MakeApp,

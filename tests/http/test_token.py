@@ -122,7 +122,7 @@ async def test_a_refusal_never_repeats_what_was_sent(
         "client-credentials",
         "implicit",
         "password",
-        "refresh_token",
+        "REFRESH_TOKEN",
         "authorization_code",
         "urn:ietf:params:oauth:grant-type:saml2-bearer",
     ],

@@ -18,7 +18,7 @@ async def test_that_every_connection_is_in_use_is_busy_and_not_away(open_databas
 async def test_a_lock_that_another_holds_is_busy_and_not_away(database: Database) -> None:
     async with database.transaction() as holder:
         await holder.execute("LOCK TABLE notes")
-        async with unavailable(database, "is busy: LockNotAvailableError", away=False):
+        async with unavailable(database, "a row in PostgreSQL is locked", away=False):
             await words(database)
     assert await words(database) == []
 

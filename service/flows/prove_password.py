@@ -1,0 +1,107 @@
+"""Proving a password: throttled before the hash, the same for who is unknown, rehashed after."""
+
+from service.flows.origin import Origin
+from service.hashing import HashingBusy, PasswordHasher
+from service.oauth.errors import InvalidRequest, LoginFailed, TooManyAttempts
+from service.oauth.password import UnfitPassword, normalize_password
+from service.oauth.user import KnownUser
+from service.redis.login_limits import Attempt, LoginLimit, Place
+from service.sql.audit_events import insert_audit_event
+from service.sql.connection import Database, DatabaseUnavailable
+from service.sql.users import find_known_user, rehash_password
+from service.telemetry import Metrics, log
+
+_FAILED = "unknown user or wrong password"
+
+
+class PasswordProof:
+    """Answers whether a password is a user's, at a cost that no flood of questions can raise."""
+
+    def __init__(
+        self, database: Database, passwords: PasswordHasher, limit: LoginLimit, metrics: Metrics
+    ) -> None:
+        self._database = database
+        self._passwords = passwords
+        self._limit = limit
+        self._metrics = metrics
+
+    async def prove(
+        self, name: str, password: str, *, client_id: str, address: str, origin: Origin
+    ) -> KnownUser:
+        """The user of that name, whose password it is; read in one statement.
+
+        `address` is what attempts are counted under. Raises LoginFailed for unknown, wrong and
+        disabled alike (LOGIN-10), TooManyAttempts before anything was verified (RATE-3),
+        InvalidRequest for what no password can be, HashingBusy, DatabaseUnavailable.
+        """
+        password = normalize(password, "password")
+        attempt = Attempt(account=name, address=address, client_id=client_id)
+        place = await self._take(attempt, origin)
+        try:
+            async with self._database.connection() as connection:
+                user = await find_known_user(connection, name)
+            usable = user is not None and not user.disabled
+            # A hash is verified for everybody, or who is unknown could be timed.
+            stored = user.password_hash if user is not None else None
+            verified = await self._passwords.verify(stored, password)
+        except (HashingBusy, DatabaseUnavailable):
+            self._metrics.logins.labels("busy").inc()
+            await self._limit.give_back(place)
+            raise
+        if user is None or not usable or not verified.right:
+            self._metrics.logins.labels("failed").inc()
+            raise LoginFailed(_FAILED, reason=_reason(user, right=verified.right))
+        await self._limit.succeed(place)
+        self._metrics.logins.labels("proven").inc()
+        if verified.needs_rehash and user.password_hash is not None:
+            await self._rehash(user, user.password_hash, password)
+        return user
+
+    async def _take(self, attempt: Attempt, origin: Origin) -> Place:
+        """Take a place among the attempts. Raises TooManyAttempts."""
+        taken = await self._limit.take(attempt)
+        for alarm in taken.alarms:
+            self._metrics.login_alarms.labels(alarm).inc()
+            log.warning("login_alarm", counter=alarm, address=origin.address)
+            async with self._database.connection() as connection:
+                await insert_audit_event(
+                    connection,
+                    "login_alarm",
+                    client_id=attempt.client_id,
+                    address=origin.address,
+                    request_id=origin.request_id,
+                    counter=alarm,
+                )
+        if taken.retry_after is not None:
+            self._metrics.logins.labels("limited").inc()
+            raise TooManyAttempts(
+                "too many failed logins; wait, then try again",
+                reason="login limit",
+                retry_after=taken.retry_after,
+            )
+        return taken
+
+    async def _rehash(self, user: KnownUser, old: str, password: str) -> None:
+        """Bring the hash to today's parameters; another login does it if there is no time now."""
+        try:
+            new = await self._passwords.hash(password)
+            async with self._database.connection() as connection:
+                await rehash_password(connection, user.id, old, new)
+        except (HashingBusy, DatabaseUnavailable) as error:
+            log.info("rehash_postponed", reason=str(error))
+
+
+def normalize(password: str, member: str) -> str:
+    """The password as it is hashed. Raises InvalidRequest, which names the member."""
+    try:
+        return normalize_password(password)
+    except UnfitPassword as error:
+        raise InvalidRequest(
+            "the request has faults; see fields", fields={member: str(error)}
+        ) from None
+
+
+def _reason(user: KnownUser | None, *, right: bool) -> str:
+    if user is None:
+        return "unknown user"
+    return "disabled user" if right else "wrong password"

@@ -1,0 +1,72 @@
+"""GET and DELETE /api/sessions, DELETE /api/sessions/{id}: where a user is logged in."""
+
+from typing import Any
+from uuid import UUID
+
+from service.flows.manage_users import end_everywhere
+from service.flows.own_account import end_own_session, list_own_sessions
+from service.http.accounts import show_time
+from service.http.api import Answer, Call
+from service.http.bearer import user_of
+from service.http.browser import clear_cookie
+from service.oauth.errors import NotFound
+from service.sql.session_ends import ShownSession
+
+
+async def list_sessions(call: Call) -> Answer:
+    """The user's sessions, living ones first, and why the others ended."""
+    access = await call.authenticate()
+    sessions = await list_own_sessions(call.services.database, user_of(access))
+    shown = [_show(session, current=session.id == access.session_id) for session in sessions]
+    return Answer(members={"sessions": shown})
+
+
+async def end_sessions(call: Call) -> Answer:
+    """Log out everywhere, here too."""
+    access = await call.authenticate()
+    call.body.check()
+    services = call.services
+    ended = await end_everywhere(
+        services.database, user_of(access), "logged_out_everywhere", call.by(access)
+    )
+    services.metrics.revocations.labels("sid").inc(ended)
+    services.keeper.nudge()
+    has_cookie = call.client is not None and call.client.has_cookie
+    return Answer(status=204, headers=clear_cookie() if has_cookie else ())
+
+
+async def end_session(call: Call) -> Answer:
+    """End one session of the user's; another user's is not found."""
+    access = await call.authenticate()
+    call.body.check()
+    services = call.services
+    await end_own_session(services.database, user_of(access), _session_id(call), call.by(access))
+    services.metrics.revocations.labels("sid").inc()
+    services.keeper.nudge()
+    return Answer(status=204)
+
+
+def _session_id(call: Call) -> UUID:
+    text = call.scope["path"].rpartition("/")[2]
+    try:
+        session_id = UUID(text)
+    except ValueError:
+        raise NotFound("there is no such session") from None
+    if str(session_id) != text:
+        raise NotFound("there is no such session")
+    return session_id
+
+
+def _show(session: ShownSession, *, current: bool) -> dict[str, Any]:
+    members = {
+        "id": str(session.id),
+        "client_id": session.client_id,
+        "device": session.device,
+        "created_at": show_time(session.created_at),
+        "last_used_at": show_time(session.last_used_at),
+        "expires_at": show_time(session.expires_at),
+        "current": current,
+        "ended_at": show_time(session.ended_at),
+        "ended_because": session.ended_because,
+    }
+    return {name: value for name, value in members.items() if value is not None}

@@ -1,0 +1,54 @@
+"""The access token of a request under /api: RFC 6750 §2.1, and whose it must be."""
+
+import re
+from uuid import UUID
+
+from litestar.types import Scope
+
+from service.flows.client_credentials import utc_now
+from service.flows.read_token import read_token
+from service.http.headers import header_values
+from service.http.services import Services
+from service.oauth.access_token import AccessToken
+from service.oauth.client import Client
+from service.oauth.errors import (
+    InvalidRequest,
+    InvalidToken,
+    MissingToken,
+    TemporarilyUnavailable,
+)
+
+_TOKEN68 = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/-]+=*)")
+_REFUSED = "the access token is invalid, expired or revoked"
+
+
+async def read_bearer(scope: Scope, services: Services) -> tuple[AccessToken, Client]:
+    """The live token of a user's session with a first-party client, and that client.
+
+    Raises MissingToken, InvalidRequest for two headers, InvalidToken for all else (RS-1, RS-2).
+    """
+    headers = header_values(scope["headers"], b"authorization")
+    if not headers:
+        raise MissingToken("send an access token: Authorization: Bearer TOKEN")
+    if len(headers) > 1:
+        raise InvalidRequest("send one Authorization header")
+    match = _TOKEN68.fullmatch(headers[0].strip())
+    if match is None:
+        raise InvalidToken(_REFUSED, reason="no bearer token")
+    access = read_token(match[1].decode(), services.keyring, services.issuer)
+    if access is None or access.session_id is None or not access.is_current(utc_now()):
+        raise InvalidToken(_REFUSED, reason="no current token of a session")
+    client = await services.clients.find(access.client_id)
+    if client is None or not client.first_party or access.audience not in client.audiences:
+        raise InvalidToken(_REFUSED, reason="not of a first-party client")
+    live = await services.live_tokens.is_live(access)
+    if live is None:
+        raise TemporarilyUnavailable("revocations are being recovered; try again shortly")
+    if not live:
+        raise InvalidToken(_REFUSED, reason="revoked, or its session's claims changed")
+    return access, client
+
+
+def user_of(access: AccessToken) -> UUID:
+    """The user whom a session's token is about."""
+    return UUID(access.subject)

@@ -1,0 +1,90 @@
+"""A posted JSON object, read strictly: what a framework would mend or ignore is refused here."""
+
+from typing import Any
+
+from litestar.types import Receive, Scope
+
+from service.http.form import read_body
+from service.http.headers import header_values
+from service.oauth.errors import InvalidRequest, UnsupportedMediaType
+from service.oauth.jws import parse_json_object
+
+_MAX_DEPTH = 4
+_MAX_TEXT = 8 * 1024
+
+
+class JsonBody:
+    """The members of a body. Reads what is asked for, remembers every fault, names them at once."""
+
+    def __init__(self, members: dict[str, Any]) -> None:
+        self._members = members
+        self._asked: set[str] = set()
+        self._faults: dict[str, str] = {}
+
+    def text(self, name: str) -> str:
+        """A text that has to be there; empty with a fault noted when it is not."""
+        value = self.optional(name)
+        if value is None and name not in self._faults:
+            self.fault(name, "is missing")
+        return value or ""
+
+    def optional(self, name: str) -> str | None:
+        """A text that may be left out, or be null."""
+        self._asked.add(name)
+        value = self._members.get(name)
+        if value is None:
+            return None
+        fault = _text_fault(value)
+        if fault:
+            self.fault(name, fault)
+            return None
+        return value
+
+    def has(self, name: str) -> bool:
+        """Whether the member is there, be it null."""
+        return name in self._members
+
+    def fault(self, name: str, sentence: str) -> None:
+        """Note that a member can't be taken."""
+        self._faults.setdefault(name, sentence)
+
+    def check(self) -> None:
+        """Raise InvalidRequest if there is any fault, or a member that nobody asked for."""
+        for name in self._members.keys() - self._asked:
+            shown = name if name.isascii() and name.isidentifier() else "(a member)"
+            self.fault(shown[:64], "is not known here")
+        if self._faults:
+            raise InvalidRequest("the request has faults; see fields", fields=self._faults)
+
+
+async def read_json(scope: Scope, receive: Receive) -> JsonBody:
+    """The request's JSON object; an empty body is an empty one.
+
+    Raises UnsupportedMediaType (LOGIN-4), InvalidRequest, BodyTooLarge.
+    """
+    headers = scope["headers"]
+    types = header_values(headers, b"content-type")
+    media_type, _, parameters = (types[0] if types else b"").lower().partition(b";")
+    charset = parameters.strip()
+    plain = charset in {b"", b"charset=utf-8", b'charset="utf-8"'}
+    if len(types) != 1 or media_type.strip() != b"application/json" or not plain:
+        raise UnsupportedMediaType("send Content-Type: application/json")
+    if header_values(headers, b"content-encoding"):
+        raise InvalidRequest("a compressed body is not accepted")
+    raw = await read_body(headers, receive)
+    members = parse_json_object(raw, max_depth=_MAX_DEPTH) if raw else {}
+    if members is None:
+        raise InvalidRequest("the body must be one JSON object in UTF-8, no name in it twice")
+    return JsonBody(members)
+
+
+def _text_fault(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return "must be a text"
+    if len(value) > _MAX_TEXT:
+        return "is too long"
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a lone surrogate, which no database takes
+        return "must be Unicode text"
+    return "must not have NUL in it" if "\0" in value else None

@@ -2,13 +2,18 @@
 
 import asyncio
 import base64
+import json
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from bench.servers import PORT, Pod
+from bench.servers import APP, PASSWORD, PORT, USERNAME, Pod
 
-_CONNECTIONS = 8
+CONNECTIONS = 8
+
+# What to send next on a connection, from the body of its last answer (empty at first).
+Next = Callable[[bytes], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,22 +23,64 @@ class Load:
     rate: float
     p50: float
     p99: float
+    slowest: float
 
 
 def request(pod: Pod, path: str, form: dict[str, str]) -> bytes:
     """A POST with client authentication, as bytes to be sent again and again."""
-    body = urlencode(form)
     basic = base64.b64encode(f"{pod.client_id}:{pod.client_secret}".encode()).decode()
+    return _post(path, urlencode(form), f"Authorization: Basic {basic}\r\n", _FORM)
+
+
+def refresh(token: str) -> bytes:
+    """A refresh by the public client."""
+    form = {"grant_type": "refresh_token", "refresh_token": token, "client_id": APP}
+    return _post("/token", urlencode(form), "", _FORM)
+
+
+def login(password: str = PASSWORD) -> bytes:
+    """A login of the one user at the first-party client."""
+    body = {"client_id": APP, "username": USERNAME, "password": password}
+    return _post("/api/login", json.dumps(body), "X-Requested-With: bench\r\n", _JSON)
+
+
+_FORM = "application/x-www-form-urlencoded"
+_JSON = "application/json"
+
+
+def _post(path: str, body: str, headers: str, media_type: str) -> bytes:
     return (
-        f"POST {path} HTTP/1.1\r\nHost: localhost:{PORT}\r\nAuthorization: Basic {basic}\r\n"
-        "Content-Type: application/x-www-form-urlencoded\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n{body}"
+        f"POST {path} HTTP/1.1\r\nHost: localhost:{PORT}\r\n{headers}"
+        f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
 
 
-def run_load(message: bytes, count: int, *, expect: bytes = b"") -> Load:
-    """Send the message `count` times over 8 connections; every answer must be 200."""
-    return asyncio.run(_run(message, count, expect))
+def always(message: bytes) -> Next:
+    """The same message again and again."""
+    return lambda _: message
+
+
+def chain(token: str) -> Next:
+    """Refreshes of one session, each with the token that the last one gave."""
+    current = token
+
+    def send(body: bytes) -> bytes:
+        nonlocal current
+        if body:
+            current = read_member(body, "refresh_token")
+        return refresh(current)
+
+    return send
+
+
+def read_member(body: bytes, name: str) -> str:
+    """A member of a JSON answer."""
+    return json.loads(body)[name]
+
+
+def run_load(messages: Sequence[Next], count: int, *, expect: bytes = b"") -> Load:
+    """Send `count` messages, one connection for each source; every answer must be 200."""
+    return asyncio.run(_run(messages, count, expect))
 
 
 def send_one(message: bytes) -> bytes:
@@ -42,44 +89,51 @@ def send_one(message: bytes) -> bytes:
     async def send() -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
         try:
-            return await _exchange(reader, writer, message)
+            return (await exchange(reader, writer, message))[1]
         finally:
             writer.close()
 
     return asyncio.run(send())
 
 
-async def _run(message: bytes, count: int, expect: bytes) -> Load:
+async def _run(messages: Sequence[Next], count: int, expect: bytes) -> Load:
     latencies: list[float] = []
     began = time.perf_counter()
-    share = count // _CONNECTIONS
-    await asyncio.gather(
-        *(_connection(message, share, expect, latencies) for _ in range(_CONNECTIONS))
-    )
-    seconds = time.perf_counter() - began
+    share = count // len(messages)
+    await asyncio.gather(*(_connection(it, share, expect, latencies) for it in messages))
+    return summarize(latencies, time.perf_counter() - began)
+
+
+def summarize(latencies: list[float], seconds: float) -> Load:
+    """The figures of a load that took so long."""
     latencies.sort()
     return Load(
-        len(latencies) / seconds,
-        latencies[len(latencies) // 2] * 1000,
-        latencies[len(latencies) * 99 // 100] * 1000,
+        rate=len(latencies) / seconds,
+        p50=latencies[len(latencies) // 2] * 1000,
+        p99=latencies[len(latencies) * 99 // 100] * 1000,
+        slowest=latencies[-1] * 1000,
     )
 
 
-async def _connection(message: bytes, count: int, expect: bytes, latencies: list[float]) -> None:
+async def _connection(source: Next, count: int, expect: bytes, latencies: list[float]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
+    body = b""
     for _ in range(count):
+        message = source(body)
         began = time.perf_counter()
-        body = await _exchange(reader, writer, message)
+        status, body = await exchange(reader, writer, message)
         latencies.append(time.perf_counter() - began)
+        assert status == b"200", (status, body)
         assert expect in body, body
+    source(body)
     writer.close()
 
 
-async def _exchange(
+async def exchange(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, message: bytes
-) -> bytes:
+) -> tuple[bytes, bytes]:
+    """Status and body of an answer."""
     writer.write(message)
     head = await reader.readuntil(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200"), head
     length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-    return await reader.readexactly(length)
+    return head[9:12], await reader.readexactly(length)

@@ -18,6 +18,9 @@ from service.embedded.redis import EmbeddedRedis
 
 PORT = 8911
 AUDIENCE = "https://orders.example"
+APP = "bench-app"
+USERNAME = "bench"
+PASSWORD = "a bench's own long passphrase"  # noqa: S105 (of nobody)
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -29,15 +32,29 @@ class Pod:
     client_id: str
     client_secret: str
     started_in: float
+    database_url: str
+    postmaster: int
 
     def cpu_seconds(self) -> float:
         """CPU time of the process so far, user and system."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return _cpu_seconds(self.pid)
+
+    def postgres_seconds(self) -> float:
+        """CPU time so far of PostgreSQL's processes that live, user and system."""
+        parents = Path(f"/proc/{self.postmaster}/task/{self.postmaster}/children").read_text()
+        return sum(map(_cpu_seconds, (self.postmaster, *map(int, parents.split()))))
 
     def resident_mib(self) -> float:
         """Resident memory of the process."""
         return _status_kib(self.pid, "VmRSS:") / 1024
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:  # a process that has ended meanwhile
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _status_kib(pid: int, name: str) -> int:
@@ -70,14 +87,26 @@ def running_pod() -> Iterator[Pod]:
             *("clients", "create", "bench", "--audience", AUDIENCE),
             *("--scope", "orders:read", "--serves", AUDIENCE),
         ).split()[-1]
+        _watchword(
+            environment,
+            *("clients", "create", APP, "--public", "--first-party", "--refresh-delivery", "body"),
+            *("--audience", AUDIENCE, "--scope", "orders:read", "--grant", "refresh_token"),
+        )
+        _watchword(
+            environment,
+            *("users", "create", USERNAME, "--email", "bench@example.com", "--full-name", "Bench"),
+            "--password-stdin",
+            stdin=PASSWORD,
+        )
         with _serving(environment, folder) as (pid, started_in):
-            yield Pod(pid, "bench", secret, started_in)
+            postmaster = postgres.pid
+            yield Pod(pid, "bench", secret, started_in, postgres.url(), postmaster)
 
 
-def _watchword(environment: dict[str, str], *arguments: str) -> str:
+def _watchword(environment: dict[str, str], *arguments: str, stdin: str = "") -> str:
     command = [sys.executable, "-m", "service", *arguments]
     return subprocess.run(
-        command, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        command, env=environment, check=True, input=stdin, stdout=subprocess.PIPE, text=True
     ).stdout
 
 

@@ -1,0 +1,79 @@
+"""A flood of logins beside steady token requests: what it does to their latency."""
+
+import asyncio
+import time
+
+from bench.load import Load, exchange, login, request, summarize
+from bench.servers import PORT, Pod
+from bench.table import print_row, progress
+
+_SECONDS = 8.0
+_TOKENS_A_SECOND = 200
+_LOGINS_A_SECOND = 500
+_CONNECTIONS = 16
+_TARGET = 2.0
+
+
+def measure_flood(pod: Pod) -> None:
+    """The p99 of /token with 500 login attempts a second, and without, in turn."""
+    message = request(pod, "/token", {"grant_type": "client_credentials"})
+    calm: list[Load] = []
+    flooded: list[Load] = []
+    counts: dict[bytes, int] = {}
+    for number in range(2):
+        progress(f"login flood: round {number + 1} of 2")
+        calm.append(asyncio.run(_measure(message, {}, flood=False)))
+        flooded.append(asyncio.run(_measure(message, counts, flood=True)))
+    progress("")
+    before, after = min(load.p99 for load in calm), min(load.p99 for load in flooded)
+    attempts = sum(counts.values()) / (2 * _SECONDS)
+    shown = ", ".join(f"{n} x {status.decode()}" for status, n in sorted(counts.items()))
+    print_row("what", "ms", "x calm", "target", "note")
+    print_row(
+        "/token p99 in a login flood",
+        f"{after:.1f}",
+        f"{after / before:.2f}",
+        f"{_TARGET}",
+        f"calm {before:.1f} ms; {attempts:.0f} attempts/s ({shown})",
+    )
+
+
+async def _measure(message: bytes, counts: dict[bytes, int], *, flood: bool) -> Load:
+    """Token requests at a steady rate, each on its time however long others take."""
+    stop = asyncio.Event()
+    attackers = [asyncio.create_task(_attack(n, counts, stop)) for n in range(32 if flood else 0)]
+    pool: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+    for _ in range(_CONNECTIONS):
+        pool.put_nowait(await asyncio.open_connection("127.0.0.1", PORT))
+    latencies: list[float] = []
+
+    async def ask(due: float) -> None:
+        pair = await pool.get()
+        status, body = await exchange(*pair, message)
+        latencies.append(time.perf_counter() - due)
+        assert status == b"200", (status, body)
+        pool.put_nowait(pair)
+
+    began = time.perf_counter()
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(int(_SECONDS * _TOKENS_A_SECOND)):
+            due = began + number / _TOKENS_A_SECOND
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            tasks.create_task(ask(due))
+    stop.set()
+    await asyncio.gather(*attackers)
+    while not pool.empty():
+        pool.get_nowait()[1].close()
+    return summarize(latencies, time.perf_counter() - began)
+
+
+async def _attack(number: int, counts: dict[bytes, int], stop: asyncio.Event) -> None:
+    """Wrong passwords at a share of the flood's rate, each of a name of its own."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
+    pause, due = 32 / _LOGINS_A_SECOND, time.perf_counter() + number / _LOGINS_A_SECOND
+    while not stop.is_set():
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        due += pause
+        status, _ = await exchange(reader, writer, login("a wrong but long enough password"))
+        counts[status] = counts.get(status, 0) + 1
+    writer.close()

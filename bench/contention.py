@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from bench.load import Load, exchange, login, read_member, refresh, send_one, summarize
-from bench.servers import PORT
+from bench.servers import PORT, USERNAMES
 from bench.table import print_row, progress
 
 _CLIENTS = 200
@@ -19,7 +19,7 @@ def measure_contention() -> None:
     tokens: list[str] = []
     for number in range(_CLIENTS):
         progress(f"contention: session {number + 1} of {_CLIENTS}")
-        tokens.append(read_member(send_one(login()), "refresh_token"))
+        tokens.append(read_member(send_one(login(number % len(USERNAMES))), "refresh_token"))
     ratios, slowest = [], []
     for number in range(_ROUNDS):
         progress(f"contention: round {number + 1} of {_ROUNDS}")

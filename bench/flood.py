@@ -1,9 +1,12 @@
-"""A flood of logins beside steady token requests: what it does to their latency."""
+"""A flood of logins beside steady token requests: what it does to their latency.
+
+Each guess is at another account and from another address, so that no limit spares the server.
+"""
 
 import asyncio
 import time
 
-from bench.load import Load, exchange, login, request, summarize
+from bench.load import Load, exchange, guess, request, summarize
 from bench.servers import PORT, Pod
 from bench.table import print_row, progress
 
@@ -68,12 +71,12 @@ async def _measure(message: bytes, counts: dict[bytes, int], *, flood: bool) -> 
 
 
 async def _attack(number: int, counts: dict[bytes, int], stop: asyncio.Event) -> None:
-    """Wrong passwords at a share of the flood's rate, each of a name of its own."""
+    """Guesses at a share of the flood's rate."""
     reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
     pause, due = 32 / _LOGINS_A_SECOND, time.perf_counter() + number / _LOGINS_A_SECOND
     while not stop.is_set():
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         due += pause
-        status, _ = await exchange(reader, writer, login("a wrong but long enough password"))
+        status, _ = await exchange(reader, writer, guess())
         counts[status] = counts.get(status, 0) + 1
     writer.close()

@@ -2,13 +2,15 @@
 
 import asyncio
 import base64
+import ipaddress
 import json
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from bench.servers import APP, PASSWORD, PORT, USERNAME, Pod
+from bench.servers import APP, PASSWORD, PORT, USERNAMES, Pod
 
 CONNECTIONS = 8
 
@@ -38,10 +40,18 @@ def refresh(token: str) -> bytes:
     return _post("/token", urlencode(form), "", _FORM)
 
 
-def login(password: str = PASSWORD) -> bytes:
-    """A login of the one user at the first-party client."""
-    body = {"client_id": APP, "username": USERNAME, "password": password}
+def login(number: int = 0, password: str = PASSWORD) -> bytes:
+    """A login of one of the users at the first-party client."""
+    body = {"client_id": APP, "username": USERNAMES[number], "password": password}
     return _post("/api/login", json.dumps(body), "X-Requested-With: bench\r\n", _JSON)
+
+
+def guess() -> bytes:
+    """A wrong password of nobody, as a proxy forwards it from somewhere."""
+    somewhere = ipaddress.IPv4Address(random.getrandbits(32))
+    body = {"client_id": APP, "username": f"nobody-{somewhere}", "password": "x" * 20}
+    headers = f"X-Requested-With: bench\r\nX-Forwarded-For: {somewhere}\r\n"
+    return _post("/api/login", json.dumps(body), headers, _JSON)
 
 
 _FORM = "application/x-www-form-urlencoded"

@@ -19,7 +19,8 @@ from service.embedded.redis import EmbeddedRedis
 PORT = 8911
 AUDIENCE = "https://orders.example"
 APP = "bench-app"
-USERNAME = "bench"
+# More than one: a user has at most 100 sessions.
+USERNAMES = ("bench-0", "bench-1", "bench-2", "bench-3")
 PASSWORD = "a bench's own long passphrase"  # noqa: S105 (of nobody)
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -92,12 +93,13 @@ def running_pod() -> Iterator[Pod]:
             *("clients", "create", APP, "--public", "--first-party", "--refresh-delivery", "body"),
             *("--audience", AUDIENCE, "--scope", "orders:read", "--grant", "refresh_token"),
         )
-        _watchword(
-            environment,
-            *("users", "create", USERNAME, "--email", "bench@example.com", "--full-name", "Bench"),
-            "--password-stdin",
-            stdin=PASSWORD,
-        )
+        for name in USERNAMES:
+            _watchword(
+                environment,
+                *("users", "create", name, "--email", f"{name}@example.com"),
+                *("--full-name", "Bench", "--password-stdin"),
+                stdin=PASSWORD,
+            )
         with _serving(environment, folder) as (pid, started_in):
             postmaster = postgres.pid
             yield Pod(pid, "bench", secret, started_in, postgres.url(), postmaster)

@@ -1,6 +1,7 @@
 """python -m bench storage [ROTATIONS [SESSIONS]]: what a million rotations leave behind."""
 
 import asyncio
+import random
 import secrets
 import time
 from contextlib import ExitStack
@@ -101,7 +102,7 @@ async def _rotate(
     async with database.connection() as connection:
         for generation in range(first, first + count):
             progress(f"generation {generation} of {first + count}")
-            for session_id in ids:
+            for session_id in random.sample(ids, len(ids)):  # as people come, not as rows lie
                 token = RefreshToken(
                     key_id=1, session_id=session_id, generation=generation, secret=_SECRET
                 )

@@ -28,7 +28,7 @@ from service.flows.start import (
     wait_for_schema,
 )
 from service.hashing import PasswordHasher
-from service.http.api_handlers import api_handlers
+from service.http.api_endpoints import api_endpoints
 from service.http.edge import Edge
 from service.http.endpoint import form_endpoint
 from service.http.error_responses import litestar_handlers
@@ -100,7 +100,6 @@ def create_app(services: Services) -> ASGIApp:
         route_handlers=[
             *metadata_handlers(services),
             *health_handlers(services),
-            *api_handlers(services),
         ],
         exception_handlers=litestar_handlers(),
         openapi_config=None,
@@ -108,9 +107,10 @@ def create_app(services: Services) -> ASGIApp:
         debug=False,
     )
     endpoints = {
-        f"{services.path}/token": form_endpoint(services, token),
-        f"{services.path}/revoke": form_endpoint(services, revoke),
-        f"{services.path}/introspect": form_endpoint(services, introspect, always_challenge=True),
+        "/token": form_endpoint(services, token),
+        "/revoke": form_endpoint(services, revoke),
+        "/introspect": form_endpoint(services, introspect, always_challenge=True),
+        **api_endpoints(services),
     }
     return Edge(endpoints, litestar, services)
 

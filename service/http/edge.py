@@ -8,7 +8,7 @@ import msgspec
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import Counter
 
-from service.http.api_handlers import ACTIONS
+from service.http.api_endpoints import ACTIONS
 from service.http.endpoint import send_response
 from service.http.error_responses import Response, render_error
 from service.http.headers import JSON, NO_STORE, header_values
@@ -35,14 +35,14 @@ ENDPOINTS = frozenset(
         *_OPEN,
     }
 )
-_OF_A_SESSION = "/api/sessions/{id:str}"
+_SESSIONS = "/api/sessions/"
 
 
 class Edge:
     """Guards, routes and logs. No 500 leaves it without a line in the log, and none with a text.
 
-    The back-channel endpoints are called directly: going through the framework would cost each of
-    their requests as much as parsing it. All other paths are the framework's.
+    Most endpoints are called directly: going through the framework would cost each of their
+    requests as much as parsing it. All other paths are the framework's.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Edge:
         try:
             refused = self._refuse(scope, request)
             if refused is None:
-                app = self._endpoints.get(scope["path"], self._framework)
+                app = self._endpoints.get(self._name(scope["path"]), self._framework)
                 await app(scope, receive, note_status)
             else:
                 request.error = refused.error
@@ -106,12 +106,18 @@ class Edge:
             return _refusal(421, "this server does not serve that host")
         return None
 
+    def _name(self, path: str) -> str:
+        """The endpoint that a path is of, by its path under the issuer's."""
+        if not path.startswith(self._path):
+            return path if path in _OPEN else _OTHER
+        name = path[len(self._path) :]
+        if name.startswith(_SESSIONS) and "/" not in name[len(_SESSIONS) :]:
+            return f"{_SESSIONS}{{id}}"
+        return name if name in ENDPOINTS else _OTHER
+
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         request, path = request_of(scope), scope["path"]
-        endpoint = path.removeprefix(self._path)
-        if endpoint.startswith("/api/sessions/"):
-            endpoint = _OF_A_SESSION
-        endpoint = endpoint if endpoint in ENDPOINTS else _OTHER
+        endpoint = self._name(path)
         self._counter(endpoint, status).inc()
         self._histograms[endpoint].observe(seconds)
         if request.error:

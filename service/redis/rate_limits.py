@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from hashlib import sha256
 from typing import TypeVar
@@ -62,6 +63,9 @@ class SharedCounts:
             except (RedisError, OSError, TimeoutError) as error:
                 self._closed_until = time.monotonic() + _PAUSE_SECONDS
                 self._away = True
+                # The other connections lead to the same server, which may not come back.
+                with suppress(RedisError, OSError, TimeoutError):
+                    await self._pool.disconnect(inuse_connections=False)
                 raise RedisUnavailable(f"Redis is away: {type(error).__name__}") from error
         self._away = False
         return answer

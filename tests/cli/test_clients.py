@@ -65,7 +65,9 @@ def test_all_that_a_client_is_can_be_said_and_shown(watchword: Watchword) -> Non
         "id": client_id,
         "name": client_id,
         "type": "confidential",
+        "first_party": False,
         "enabled": True,
+        "shadow_until": None,
         "secrets": 1,
         "audiences": [AUDIENCE, "https://billing.example"],
         "scopes": ["a", "b"],
@@ -74,9 +76,20 @@ def test_all_that_a_client_is_can_be_said_and_shown(watchword: Watchword) -> Non
         "token_endpoint_auth_method": "client_secret_basic",
         "serves": ["https://crm.example"],
         "access_token_ttl": 90,
+        "session_idle_ttl": 7 * 86_400,
+        "session_absolute_ttl": 30 * 86_400,
+        "grace": 30,
+        "refresh_delivery": "body",
+        "allowed_origins": [],
         "epoch": 0,
     }
     table = rows(watchword("clients", "show", client_id).out)
+    (line,) = (
+        line
+        for line in watchword("clients", "list", "--json").out.splitlines()
+        if json.loads(line)["id"] == client_id
+    )
+    assert json.loads(line)["serves"] == ["https://crm.example"]
     assert table["scopes"] == "a b"
     assert table["access_token_ttl"] == "90"
 
@@ -89,7 +102,8 @@ def test_the_list_has_every_client_by_id(watchword: Watchword) -> None:
     assert listed == sorted(listed)
     assert set(made) <= set(listed)
     heading, *lines = watchword("clients", "list").out.splitlines()
-    assert heading.split() == ["id", "name", "type", "enabled", "secrets", "audiences", "scopes"]
+    shown = "id name type first_party enabled shadow_until secrets audiences scopes"
+    assert heading.split() == shown.split()
     assert [line.split()[0] for line in lines] == listed
 
 

@@ -38,6 +38,7 @@ def test_a_healthy_pod_has_no_fault(watchword: Watchword, pod: Pod) -> None:
         "master keys": "ok",
         "signing keys": "ok",
         "pods": "ok",
+        "registration": "ok",
         "redis": "ok",
     }
     assert f":{pod.process.pid} (" in found["pods"][1]

@@ -10,6 +10,7 @@ from migrations.files import latest, load
 from service.embedded.postgres import EmbeddedPostgres
 from service.keys import master_keys
 from tests.cli.conftest import Watchword
+from tests.cli.people import log_in, make_app, make_person
 from tests.faults.failover_support import Pod, sql
 
 FILES = [migration.file for migration in load()]
@@ -49,7 +50,11 @@ def test_purge_says_how_much_it_deleted(
     watchword: Watchword, postgres: EmbeddedPostgres, pod: Pod
 ) -> None:
     database = watchword.environment["WATCHWORD_DATABASE_URL"].rpartition("/")[2]
-    watchword.make_client()
+    app, user = make_app(watchword), make_person(watchword)
+    for _ in range(2):
+        log_in(pod, app, user.name, user.password)
+    expire = "UPDATE sessions SET expires_at = now() - interval '31 days' WHERE user_id = $1"
+    sql(postgres, expire, user.id, database=database)
     sql(
         postgres,
         "UPDATE audit_events SET at = at - interval '91 days';"
@@ -61,10 +66,12 @@ def test_purge_says_how_much_it_deleted(
     said = watchword("purge")
     assert (said.code, said.err) == (0, "")
     counts = dict(part.split(": ") for part in said.out.strip().split(", "))
-    assert counts.keys() == {"revocations", "feed entries", "audit events", "instances"}
+    names = ["revocations", "feed entries", "sessions", "audit events", "instances"]
+    assert list(counts) == names
+    assert int(counts["sessions"]) == 2
     assert int(counts["audit events"]) >= 1
     assert int(counts["instances"]) == 1
-    assert watchword("purge").out.endswith("audit events: 0, instances: 0\n")
+    assert watchword("purge").out.endswith("sessions: 0, audit events: 0, instances: 0\n")
 
 
 @pytest.mark.parametrize("sessions", ["keep", "end"])
@@ -109,6 +116,22 @@ def test_the_audit_trail_has_the_newest_first(watchword: Watchword) -> None:
     assert [row.split()[1] for row in rows] == [event["event"] for event in events]
     for limit in ("0", "-1", "x", "9" * 30):
         assert watchword("audit", "--limit", limit).code == 2
+
+
+def test_the_audit_trail_says_whose_session_it_was(watchword: Watchword, pod: Pod) -> None:
+    app, user = make_app(watchword), make_person(watchword)
+    session_id = log_in(pod, app, user.name, user.password).session_id
+    (line,) = watchword("audit", "--limit", "1", "--json").out.splitlines()
+    event = json.loads(line)
+    assert (event["event"], event["user"], event["session"]) == (
+        "session_begun",
+        user.id,
+        session_id,
+    )
+    assert event["generation"] is None
+    heading, *_ = watchword("audit", "--limit", "1").out.splitlines()
+    names = ["at", "event", "client", "user", "session", "address", "request", "detail"]
+    assert heading.split() == names
 
 
 def test_an_empty_trail_and_an_empty_list_say_so(watchword: Watchword, empty_database: str) -> None:
@@ -190,6 +213,6 @@ class TestKeys:
 def test_every_command_says_what_it_does(watchword: Watchword) -> None:
     said = watchword("--help")
     assert said.code == 0
-    for name in ("dev", "serve", "migrate", "clients", "revoke", "doctor", "settings"):
+    for name in ("dev", "serve", "migrate", "clients", "users", "revoke", "doctor", "settings"):
         assert watchword(name, "-h").out.startswith(f"Usage: main {name}")
     assert watchword("--version").out.startswith("watchword, version ")

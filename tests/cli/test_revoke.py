@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from uuid import uuid4
 
 import pytest
 
@@ -42,11 +43,11 @@ def test_a_revoked_client_has_no_token_left_and_may_have_new_ones(
 
 @pytest.mark.parametrize(
     "token",
-    ["", "a.b.c", "\udcff", "x" * (MAX_TOKEN_LENGTH + 1)],
-    ids=["empty", "odd", "binary", "long"],
+    ["", "a.b.c", "\udcff", "x" * (MAX_TOKEN_LENGTH + 1), "wwr_", "wwr_" + "A" * 116],
+    ids=["empty", "odd", "binary", "long", "cut", "refresh"],
 )
 def test_what_is_no_token_is_an_error(watchword: Watchword, token: str) -> None:
-    refused = ["this is no access token of this issuer"]
+    refused = ["this is no token of this issuer"]
     assert watchword("revoke", "--token", token).errors == refused
     stdin = token.encode(errors="surrogateescape") * 2
     assert watchword("revoke", "--token", "-", stdin=stdin).errors == refused
@@ -62,8 +63,18 @@ def test_a_client_that_is_not_there_is_an_error(watchword: Watchword) -> None:
     assert watchword("revoke", "--client", "absent").errors == ["there is no client absent"]
 
 
-@pytest.mark.parametrize("options", [[], ["--token", "x", "--client", "abc"], ["--client", "a b"]])
-def test_one_of_the_two_must_be_named(watchword: Watchword, options: list[str]) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--token", "x", "--client", "abc"],
+        ["--user", "x", "--session", str(uuid4())],
+        ["--client", "a b"],
+        ["--session", "x"],
+        ["--user", ""],
+    ],
+)
+def test_one_of_the_four_must_be_named(watchword: Watchword, options: list[str]) -> None:
     assert watchword("revoke", *options).code == 2
 
 

@@ -88,7 +88,7 @@ def test_without_a_terminal_it_must_be_said_where_the_password_comes_from(
         ("short", "Use at least 15 characters"),
         ("", "Use at least 15 characters"),
         ("Grace.Hopper.1906!!", "This is made from your name"),
-        ("passwordpassword", "This is a common password, repeated"),
+        ("passwordpassword", "Many people use this password"),
         ("x" * 5000, "Use at most 256 characters."),
         (b"\xff" * 20, "Leave out the character that is broken"),
     ],
@@ -149,12 +149,14 @@ def test_an_empty_list_says_so(watchword: Watchword, empty_database: str) -> Non
 def test_a_disabled_user_has_nothing_at_once_and_may_begin_anew(
     watchword: Watchword, pod: Pod
 ) -> None:
-    app, user, api = make_app(watchword), make_person(watchword), watchword.make_client()
+    app, user = make_app(watchword), make_person(watchword)
+    api = watchword.make_client("--serves", AUDIENCE)
     logins = [log_in(pod, app, user.name, user.password) for _ in range(2)]
-    assert pod.introspect(api, logins[0].access_token) == "inactive"  # serves nobody else's
+    assert pod.introspect(api, logins[0].access_token) == "active"
     said = watchword("users", "disable", user.name)
     assert (said.code, said.err) == (0, "")
     assert said.out == f"{user.name} is disabled; sessions ended: 2\n"
+    assert pod.introspect(api, logins[0].access_token) == "inactive"
     assert all(is_over(pod, app, login) for login in logins)
     assert is_refused(pod, app, user.name, user.password)
     assert listed(watchword)[user.id]["enabled"] is False

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import SimpleNamespace
@@ -13,15 +13,10 @@ from redis.asyncio import Redis
 
 from service.embedded.redis import EmbeddedRedis
 from service.redis import login_limits, rate_limits
-from service.redis.login_limits import Attempt, LoginLimit, Place
 from service.redis.rate_limits import RateLimit
+from tests.redis.login_attempts import NOWHERE, Make, attempt, maker, taken
 
 pytestmark = pytest.mark.anyio
-
-Make = Callable[..., LoginLimit]
-
-NOWHERE = "redis://127.0.0.1:1/0"
-DAY = timedelta(days=1)  # no test runs into its end
 
 
 @pytest.fixture
@@ -47,47 +42,12 @@ def make(url: str, closing: AsyncExitStack) -> Make:
     return maker(url, closing)
 
 
-def maker(url: str, closing: AsyncExitStack) -> Make:
-    prefix = f"t{uuid4().hex[:12]}"
-
-    def make(**arguments: object) -> LoginLimit:
-        limit = LoginLimit(url, prefix, **{"window": DAY, **arguments})  # pyright: ignore[reportArgumentType]
-        closing.push_async_callback(limit.close)
-        return limit
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(own_server: EmbeddedRedis) -> Iterator[EmbeddedRedis]:
-    """A Redis whose plug may be pulled."""
-    yield own_server
-    own_server.start()
-    own_server.thaw()
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The clock that windows go by, standing still."""
     clock = SimpleNamespace(now=1_000_000_000.0)
     monkeypatch.setattr(login_limits, "time", SimpleNamespace(time=lambda: clock.now))
     return clock
-
-
-def attempt(account: str = "alice", address: str = "192.0.2.7", client: str = "app") -> Attempt:
-    return Attempt(account=account, address=address, client_id=client)
-
-
-async def taken(limit: LoginLimit, times: int, what: Attempt | None = None) -> list[Place]:
-    """The places of those of several attempts that may go on; one after the other."""
-    places = [await limit.take(what or attempt()) for _ in range(times)]
-    return [place for place in places if place.retry_after is None]
 
 
 async def test_no_number_of_parallel_guesses_exceeds_the_limit(make: Make) -> None:
@@ -245,8 +205,9 @@ async def test_a_name_has_one_counter_however_it_is_spelt(make: Make) -> None:
 
 
 async def test_nothing_of_a_stranger_stands_in_redis_nor_stays(
-    redis_server: EmbeddedRedis, closing: AsyncExitStack
+    redis_server: EmbeddedRedis, closing: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(rate_limits, "_SECONDS", 60.0)
     limit = maker(redis_server.url, closing)(per_account_and_address=1)
     for account in ("mallory", "} evil:*\r\n\0", "\ud800"):
         stranger = attempt(account=account, address="198.51.100.99", client="evil-app")
@@ -259,86 +220,6 @@ async def test_nothing_of_a_stranger_stands_in_redis_nor_stays(
         assert -1 not in [await redis.ttl(key) for key in ours]
     for text in (b"mallory", b"evil", b"198.51"):
         assert [key for key in keys if text in key.lower()] == []
-
-
-async def test_a_pod_counts_alone_while_redis_is_away(
-    server: EmbeddedRedis, closing: AsyncExitStack
-) -> None:
-    """RATE-4: and says so."""
-    limit = maker(server.url, closing)(per_account_and_address=3)
-    (place,) = await taken(limit, 1)
-    assert not limit.away
-    server.kill()
-    alone = await taken(limit, 30)
-    assert len(alone) == 3
-    assert limit.away
-    await limit.succeed(place)
-    assert len(await taken(limit, 30)) == 3
-    server.start()
-    limit._closed_until = time.monotonic()
-    await taken(limit, 1)
-    assert not limit.away
-    for place in alone:  # taken here: Redis never counted them
-        await limit.give_back(place)
-    assert len(await taken(limit, 30)) == 1
-
-
-async def test_one_guess_waits_for_a_frozen_redis_and_the_next_do_not(
-    server: EmbeddedRedis, closing: AsyncExitStack
-) -> None:
-    """RATE-4."""
-    limit = maker(server.url, closing)(per_account_and_address=3)
-    server.freeze()
-    began = time.monotonic()
-    places = await asyncio.gather(*(limit.take(attempt()) for _ in range(200)))
-    assert 0.05 <= time.monotonic() - began < 2
-    assert sum(place.retry_after is None for place in places) == 3
-
-
-@pytest.mark.parametrize("answers", range(1, 5))
-async def test_the_pods_own_count_decides_when_redis_fails_in_the_middle(
-    redis_server: EmbeddedRedis,
-    closing: AsyncExitStack,
-    monkeypatch: pytest.MonkeyPatch,
-    answers: int,
-) -> None:
-    """RATE-4."""
-    limit = maker(redis_server.url, closing)(per_account_and_address=3)
-    incr = limit._storage.incr
-    calls = iter(range(1_000))
-
-    async def fail_later(key: str, expiry: int, amount: int = 1) -> int:
-        if next(calls) >= answers:
-            raise ConnectionResetError
-        return await incr(key, expiry, amount)
-
-    monkeypatch.setattr(limit._storage, "incr", fail_later)
-    assert len(await taken(limit, 30)) == 3
-    assert limit.away
-
-
-async def test_what_redis_refused_stays_refused(
-    redis_server: EmbeddedRedis, closing: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """RATE-4: it may go away before the refused attempt's place is given back."""
-    limit = maker(redis_server.url, closing)(per_account_and_address=0)
-
-    async def fail(keys: list[str]) -> None:
-        raise ConnectionResetError
-
-    monkeypatch.setattr(limit, "_subtract_shared", fail)
-    assert await taken(limit, 1) == []
-    assert limit.away
-
-
-async def test_a_flood_of_accounts_takes_bounded_memory(
-    closing: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limit = maker(NOWHERE, closing)(per_address=1_000)
-    monkeypatch.setattr(rate_limits, "_MAX_SUBJECTS", 100)
-    for number in range(250):
-        await limit.take(attempt(account=str(number)))
-    assert len(limit._own._counts) <= 100
 
 
 async def test_anything_may_happen_so_often_in_a_window(url: str, closing: AsyncExitStack) -> None:

@@ -1,6 +1,6 @@
 """The map of /api: each path, its methods, and what answers them."""
 
-from litestar.handlers import ASGIRouteHandler, asgi
+from litestar.types import ASGIApp
 
 from service.http.account_sessions import end_session, end_sessions, list_sessions
 from service.http.accounts import change_me, change_password, register, show_me
@@ -16,13 +16,10 @@ ACTIONS: dict[str, dict[str, Action]] = {
     "/api/me": {"GET": show_me, "PATCH": change_me},
     "/api/password": {"POST": change_password},
     "/api/sessions": {"GET": list_sessions, "DELETE": end_sessions},
-    "/api/sessions/{id:str}": {"DELETE": end_session},
+    "/api/sessions/{id}": {"DELETE": end_session},
 }
 
 
-def api_handlers(services: Services) -> list[ASGIRouteHandler]:
-    """The handlers of all of them."""
-    return [
-        asgi(f"{services.path}{path}", copy_scope=False)(api_endpoint(services, actions))
-        for path, actions in ACTIONS.items()
-    ]
+def api_endpoints(services: Services) -> dict[str, ASGIApp]:
+    """All of them by path."""
+    return {path: api_endpoint(services, actions) for path, actions in ACTIONS.items()}

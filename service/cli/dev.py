@@ -24,7 +24,7 @@ from service.cli.serve import serve_pod
 from service.cli.tour import TOUR
 from service.embedded.postgres import EmbeddedPostgres
 from service.embedded.redis import EmbeddedRedis
-from service.flows.make_demo import make_demo
+from service.flows.make_demo import WEB_CLIENT_ID, make_demo
 from service.http.listening import bind
 from service.keys.master_keys import create_master_keys
 from service.settings import Settings, load_settings
@@ -102,6 +102,7 @@ def _start_servers(port: int, data_dir: Path, stack: ExitStack) -> Settings:
         "WATCHWORD_REDIS_URL": redis.url,
         "WATCHWORD_REDIS_PREFIX": prefix,
         "WATCHWORD_KEYS_DIR": str(data_dir / "keys"),
+        "WATCHWORD_FIRST_PARTY_CLIENT_ID": WEB_CLIENT_ID,
         "WATCHWORD_DRAIN": "0s",
     }
     _write_environment(data_dir / "env", environment)
@@ -174,6 +175,7 @@ def _append_demo(path: Path, demo: dict[str, str]) -> None:
     lines = (
         f"export CLIENT_ID={shlex.quote(demo['client_id'])}",
         f"export CLIENT_SECRET={shlex.quote(demo['client_secret'])}",
+        f"export JAR={shlex.quote(str(path.with_name('jar')))}",
         f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH",
     )
     _write(path, path.read_text() + "\n".join(lines) + "\n")

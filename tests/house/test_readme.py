@@ -18,6 +18,7 @@ MASKS = (
     (r'"n":"[A-Za-z0-9_-]{342}"', '"n":"MODULUS"'),
     (r'"kid":"[A-Za-z0-9_-]{43}"', '"kid":"KID"'),
     (r'"(iat|exp)":\d{10}', r'"\1":TIME'),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"),
     (r"http://localhost:\d+", "ISSUER"),
 )
 

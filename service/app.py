@@ -2,30 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 from litestar import Litestar
 from litestar.types import ASGIApp
 
+from service.background import Pod, run, say_goodbye
 from service.flows.client_cache import ClientCache
-from service.flows.follow_feed import follow_feed
 from service.flows.heal_session import Healer
 from service.flows.keep_feed import FeedKeeper
 from service.flows.live_tokens import LiveTokens
-from service.flows.load_keys import renew_keys
 from service.flows.prove_password import PasswordProof
-from service.flows.purge import purge
 from service.flows.refresh_token import RefreshTokenGrant
 from service.flows.session_tokens import SessionIssuer
 from service.flows.start import (
     describe_pod,
-    list_refresh_keys,
-    prepare,
-    report_pod,
-    wait_for_schema,
 )
 from service.hashing import PasswordHasher
 from service.http.api_endpoints import api_endpoints
@@ -39,21 +33,14 @@ from service.http.revoke import revoke
 from service.http.services import Services
 from service.http.token import token
 from service.keys.keyring import Keyring
-from service.keys.master_keys import MasterKeys, read_master_keys
+from service.keys.master_keys import read_master_keys
 from service.redis.connection import RedisConnection
 from service.redis.feed import RedisFeed
 from service.redis.login_limits import LoginLimit
 from service.redis.rate_limits import FailureLimit, RateLimit
 from service.settings import Settings
-from service.sql.connection import Database, DatabaseUnavailable
-from service.sql.instances import Instance, delete_instance
-from service.telemetry import Metrics, log
-
-_KEYS_EVERY = timedelta(seconds=15)
-_REPORT_EVERY = timedelta(seconds=10)
-_PURGE_EVERY = timedelta(hours=1)
-_RETRY = timedelta(seconds=1)
-_GOODBYE_SECONDS = 2.0
+from service.sql.connection import Database
+from service.telemetry import Metrics
 
 # PostgreSQL's synchronous_commit for rotations; all else waits as the cluster is set up to.
 _COMMITS = {"async": "off", "sync": "on"}
@@ -71,14 +58,6 @@ class App:
     services: Services
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
-    services: Services
-    master_keys: MasterKeys
-    feed: RedisFeed
-    pod: Instance
-
-
 @asynccontextmanager
 async def open_app(settings: Settings, release: str) -> AsyncIterator[App]:
     """A pod with its background work; it turns ready by itself once schema and keys are there.
@@ -86,12 +65,14 @@ async def open_app(settings: Settings, release: str) -> AsyncIterator[App]:
     Raises MasterKeyError at once; in a group, whenever it comes to light: CannotRun, KeyringError.
     """
     async with AsyncExitStack() as stack:
-        opened = _open(settings, release, stack)
-        async with asyncio.TaskGroup() as tasks:
-            background = tasks.create_task(_run(opened))
-            yield App(asgi=create_app(opened.services), services=opened.services)
-            background.cancel()
-        await _say_goodbye(opened)
+        pod = _open(settings, release, stack)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                background = tasks.create_task(run(pod))
+                yield App(asgi=create_app(pod.services), services=pod.services)
+                background.cancel()
+        finally:
+            await say_goodbye(pod)
 
 
 def create_app(services: Services) -> ASGIApp:
@@ -115,7 +96,7 @@ def create_app(services: Services) -> ASGIApp:
     return Edge(endpoints, litestar, services)
 
 
-def _open(settings: Settings, release: str, stack: AsyncExitStack) -> _Opened:
+def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
     master_keys = read_master_keys(settings.keys_dir)
     database = open_database(settings)
     stack.push_async_callback(database.close)
@@ -173,11 +154,11 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> _Opened:
         registration_limit=registration_limit,
         metrics=metrics,
     )
-    return _Opened(
+    return Pod(
         services=services,
         master_keys=master_keys,
         feed=feed,
-        pod=describe_pod(release, master_keys),
+        instance=describe_pod(release, master_keys),
     )
 
 
@@ -206,75 +187,3 @@ def open_redis(settings: Settings) -> RedisConnection:
     return RedisConnection(
         settings.redis_url.reveal(), seconds=_REDIS_SECONDS, pause=_REDIS_PAUSE_SECONDS
     )
-
-
-async def _run(opened: _Opened) -> None:
-    """Start, then keep feed, keys, pod report and purge going until cancelled."""
-    services = opened.services
-    database, keyring = services.database, services.keyring
-    await wait_for_schema(database)
-    # Known to the migration runner first, judged after: else a contract could slip in between.
-    await _until_done(database, lambda: report_pod(database, opened.pod))
-    await wait_for_schema(database)
-    await _until_done(
-        database, lambda: prepare(database, keyring, opened.master_keys, services.issuer)
-    )
-    await services.keeper.tick()
-    services.readiness.started = True
-    log.info("ready", issuer=services.issuer, pod=opened.pod.name, release=opened.pod.release)
-    settings = services.settings
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(services.keeper.run())
-        tasks.create_task(
-            follow_feed(opened.feed, services.keeper, services.clients, keyring, services.issuer)
-        )
-        tasks.create_task(
-            _every(_KEYS_EVERY, lambda: renew_keys(database, keyring, services.issuer))
-        )
-        tasks.create_task(_every(_REPORT_EVERY, lambda: _report(opened)))
-        tasks.create_task(
-            _every(_PURGE_EVERY, lambda: purge(database, audit_retention=settings.audit_retention))
-        )
-
-
-async def _report(opened: _Opened) -> None:
-    """Say that the pod is alive, and learn which master keys the others have."""
-    services = opened.services
-    await report_pod(services.database, opened.pod)
-    services.refresh_tokens.foreign_keys = await list_refresh_keys(services.database)
-
-
-async def _until_done(database: Database, work: Callable[[], Awaitable[object]]) -> None:
-    """Do it once, trying again each second while PostgreSQL is away."""
-    while True:
-        try:
-            await work()
-        except DatabaseUnavailable as error:
-            log.warning("waiting", message=str(error))
-            await asyncio.sleep(_RETRY.total_seconds())
-            with suppress(DatabaseUnavailable):
-                await wait_for_schema(database)  # which probes: nobody else does yet
-        else:
-            return
-
-
-async def _every(period: timedelta, work: Callable[[], Awaitable[object]]) -> None:
-    """Do it again and again; a fault is logged and never ends the loop."""
-    while True:
-        try:
-            await work()
-        except DatabaseUnavailable as error:
-            log.debug("postponed", reason=str(error))
-        except Exception as error:  # noqa: BLE001 (the loop must outlive any fault)
-            log.error("background_work_failed", error=repr(error))
-        await asyncio.sleep(period.total_seconds())
-
-
-async def _say_goodbye(opened: _Opened) -> None:
-    """Publish what was committed last, and leave the table of pods."""
-    with suppress(DatabaseUnavailable, TimeoutError):
-        async with asyncio.timeout(_GOODBYE_SECONDS):
-            if opened.services.readiness.started:
-                await opened.services.keeper.publish()
-            async with opened.services.database.connection() as connection:
-                await delete_instance(connection, opened.pod.id)

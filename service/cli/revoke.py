@@ -98,7 +98,9 @@ async def _revoke_refresh_token(context: Opened, text: str) -> str:
         raise Refused(f"the token is under refresh-{error.key_id}.key: not in {keys_dir}") from None
     if token is None:
         raise Refused("this is no token of this issuer")
-    ended = await revoke_refresh(text, context.database, tokens, OPERATOR, client_id=None)
+    ended = await revoke_refresh(
+        text, context.database, tokens, OPERATOR, client_id=None, reason=_REASON
+    )
     return f"session {token.session_id} {'is ended' if ended else 'was over already'}"
 
 

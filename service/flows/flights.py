@@ -8,24 +8,39 @@ _T = TypeVar("_T")
 
 
 class Flights(Generic[_T]):
-    """Work under way by key. It ends though those who wait for it go away."""
+    """Work under way by key. Who comes first does it; who comes meanwhile waits for the answer."""
 
     def __init__(self) -> None:
-        self._under_way: dict[Hashable, asyncio.Task[_T]] = {}
+        # None as long as nobody waits: most flights have one passenger.
+        self._under_way: dict[Hashable, asyncio.Future[_T] | None] = {}
 
     async def share(self, key: Hashable, work: Callable[[], Awaitable[_T]]) -> _T:
-        """The answer or exception of the work under way for the key; begin it if there is none."""
-        task = self._under_way.get(key)
-        if task is None:
-            task = self._under_way[key] = asyncio.ensure_future(_run(work))
-            task.add_done_callback(lambda done: self._finish(key, done))
-        return await asyncio.shield(task)
+        """The answer, or the exception, of the work; where its doer is cancelled another begins."""
+        while key in self._under_way:
+            answer = self._under_way[key]
+            if answer is None:
+                answer = self._under_way[key] = asyncio.get_running_loop().create_future()
+            try:
+                return await asyncio.shield(answer)
+            except asyncio.CancelledError:
+                if not answer.cancelled():
+                    raise
+        self._under_way[key] = None
+        try:
+            result = await work()
+        except BaseException as error:
+            self._tell(key, error)
+            raise
+        if (answer := self._under_way.pop(key)) is not None:
+            answer.set_result(result)
+        return result
 
-    def _finish(self, key: Hashable, task: asyncio.Task[_T]) -> None:
-        del self._under_way[key]
-        if not task.cancelled():
-            task.exception()  # every waiter may have gone by now
-
-
-async def _run(work: Callable[[], Awaitable[_T]]) -> _T:
-    return await work()
+    def _tell(self, key: Hashable, error: BaseException) -> None:
+        answer = self._under_way.pop(key)
+        if answer is None:
+            return
+        if isinstance(error, Exception):
+            answer.set_exception(error)
+            answer.exception()  # every waiter may have gone by now
+        else:
+            answer.cancel()

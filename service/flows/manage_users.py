@@ -7,6 +7,7 @@ the credential version is another one.
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 from uuid import UUID
 
 from service.flows.end_sessions import end_all_sessions
@@ -74,7 +75,9 @@ async def delete(database: Database, user_id: UUID, origin: Origin) -> int:
 
 async def end_everywhere(database: Database, user_id: UUID, reason: str, origin: Origin) -> int:
     """End every session of the user and every login under way; how many. Raises UserRefused."""
-    return await _ending(database, user_id, reason, origin, raise_credential_version)
+    return await _ending(
+        database, user_id, reason, origin, raise_credential_version, event="sessions_ended"
+    )
 
 
 async def set_password(
@@ -130,7 +133,7 @@ async def set_roles(
         changed = await update_roles(connection, user_id, roles)
         count = await make_stale(connection, user_id, roles, origin) if changed else 0
         if changed:
-            await audit(connection, "roles_changed", user_id, origin)
+            await audit(connection, "roles_changed", user_id, origin, roles=roles)
     if not changed:
         raise UserRefused(f"there is no user {user_id}")
     return count
@@ -148,7 +151,9 @@ async def make_stale(
     return len(versions)
 
 
-async def audit(connection: Connection, event: str, user_id: UUID, origin: Origin) -> None:
+async def audit(
+    connection: Connection, event: str, user_id: UUID, origin: Origin, **detail: Any
+) -> None:
     """Write a deed about a user down."""
     await insert_audit_event(
         connection,
@@ -157,6 +162,7 @@ async def audit(connection: Connection, event: str, user_id: UUID, origin: Origi
         address=origin.address,
         request_id=origin.request_id,
         actor=origin.actor,
+        **detail,
     )
 
 
@@ -174,12 +180,15 @@ async def _ending(
     reason: str,
     origin: Origin,
     change: Callable[[Connection, UUID], Awaitable[bool]],
+    *,
+    event: str | None = None,
 ) -> int:
+    """Change the user's row, then end every session; how many. `event` None: the reason."""
     async with database.transaction() as connection:
         changed = await change(connection, user_id)
         count = await end_all_sessions(connection, user_id, reason, origin) if changed else 0
         if changed:
-            await audit(connection, reason, user_id, origin)
+            await audit(connection, event or reason, user_id, origin, reason=reason, sessions=count)
     if not changed:
         raise UserRefused(f"there is no user {user_id}")
     return count

@@ -50,11 +50,12 @@ async def change_profile(
     A new e-mail address makes tokens stale: what is said of the user in them may have changed.
     """
     async with database.transaction() as connection:
+        before = await find_user(connection, user_id)
         user = await update_profile(connection, user_id, changes)
-        if user is not None:
+        if user is not None and user != before:
             await audit(connection, "profile_changed", user_id, origin)
-            if changes.email is not None:
-                await make_stale(connection, user_id, user.roles, origin)
+        if user is not None and before is not None and user.email != before.email:
+            await make_stale(connection, user_id, user.roles, origin)
     if user is None:
         raise NotFound("there is no such user")
     return user
@@ -73,13 +74,20 @@ async def prove_self(
 
     Raises LoginFailed, TooManyAttempts, InvalidRequest, HashingBusy, DatabaseUnavailable.
     """
+    password = normalize(password, "current_password")
     async with database.connection() as connection:
         user = await get_known_user(connection, UUID(access.subject))
     if user is None or user.username is None:
         raise LoginFailed("wrong password", reason="the user is gone")
-    return await proof.prove(
-        user.username, password, client_id=access.client_id, address=address, origin=origin
-    )
+    try:
+        proven = await proof.prove(
+            user.username, password, client_id=access.client_id, address=address, origin=origin
+        )
+    except LoginFailed as error:
+        raise LoginFailed("wrong password", reason=error.reason) from None
+    if proven.id != user.id:
+        raise LoginFailed("wrong password", reason="the name passed to somebody else meanwhile")
+    return proven
 
 
 async def change_own_password(

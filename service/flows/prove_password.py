@@ -36,11 +36,12 @@ class PasswordProof:
         """
         password = normalize(password, "password")
         attempt = Attempt(account=name, address=address, client_id=client_id)
-        place = await self._take(attempt, origin)
+        place = await self._take(attempt)
         try:
             async with self._database.connection() as connection:
                 user = await find_known_user(connection, name)
             usable = user is not None and not user.disabled
+            await self._alarm(place, user, attempt, origin)
             # A hash is verified for everybody, or who is unknown could be timed.
             stored = user.password_hash if user is not None else None
             verified = await self._passwords.verify(stored, password)
@@ -57,21 +58,9 @@ class PasswordProof:
             await self._rehash(user, user.password_hash, password)
         return user
 
-    async def _take(self, attempt: Attempt, origin: Origin) -> Place:
+    async def _take(self, attempt: Attempt) -> Place:
         """Take a place among the attempts. Raises TooManyAttempts."""
         taken = await self._limit.take(attempt)
-        for alarm in taken.alarms:
-            self._metrics.login_alarms.labels(alarm).inc()
-            log.warning("login_alarm", counter=alarm, address=origin.address)
-            async with self._database.connection() as connection:
-                await insert_audit_event(
-                    connection,
-                    "login_alarm",
-                    client_id=attempt.client_id,
-                    address=origin.address,
-                    request_id=origin.request_id,
-                    counter=alarm,
-                )
         if taken.retry_after is not None:
             self._metrics.logins.labels("limited").inc()
             raise TooManyAttempts(
@@ -80,6 +69,25 @@ class PasswordProof:
                 retry_after=taken.retry_after,
             )
         return taken
+
+    async def _alarm(
+        self, place: Place, user: KnownUser | None, attempt: Attempt, origin: Origin
+    ) -> None:
+        """Write down each line that this attempt was the first of its window to cross."""
+        user_id = user.id if user is not None else None
+        for counter in place.alarms:
+            self._metrics.login_alarms.labels(counter).inc()
+            log.warning("login_alarm", counter=counter, user_id=user_id, address=origin.address)
+            async with self._database.connection() as connection:
+                await insert_audit_event(
+                    connection,
+                    "login_alarm",
+                    client_id=attempt.client_id,
+                    user_id=user_id,
+                    address=origin.address,
+                    request_id=origin.request_id,
+                    counter=counter,
+                )
 
     async def _rehash(self, user: KnownUser, old: str, password: str) -> None:
         """Bring the hash to today's parameters; another login does it if there is no time now."""

@@ -39,6 +39,7 @@ from service.telemetry import Metrics, log
 REFUSED = "the refresh token is invalid, expired or revoked"
 # A thief who follows each honest refresh within the window retries in every generation (RT-14).
 _FOLLOWED_GENERATIONS = 5
+_JUDGEMENTS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -72,6 +73,8 @@ class RefreshTokenGrant:
         self._commit = commit
         self._nudge = nudge
         self._flights: Flights[SessionTokens] = Flights()
+        # Looking the labels up costs more than counting.
+        self._count = {verdict: metrics.refreshes.labels(verdict) for verdict in Verdict}
         self.foreign_keys: frozenset[int] = frozenset()
 
     async def refresh(self, request: RefreshRequest) -> SessionTokens:
@@ -96,7 +99,7 @@ class RefreshTokenGrant:
             verdict = Verdict.ROTATED
         else:
             verdict, session = await self._settle(presented, fault, request.origin)
-        self._metrics.refreshes.labels(verdict).inc()
+        self._count[verdict].inc()
         return self._issuer.issue(
             request.client,
             session,
@@ -132,7 +135,19 @@ class RefreshTokenGrant:
     async def _settle(
         self, presented: Presented, fault: OAuthError | None, origin: Origin
     ) -> tuple[Verdict, Session]:
-        """The verdict and the session of a token that is good all the same; else raises."""
+        """The verdict and the session of a token that is good all the same; else raises.
+
+        Another pod may come between the judgement and what it asks for: then it is judged anew.
+        """
+        for _ in range(_JUDGEMENTS):
+            verdict, session = await self._judge(presented, fault, origin)
+            if session is not None:
+                return verdict, session
+        raise TemporarilyUnavailable("the session is being refreshed; try again")
+
+    async def _judge(
+        self, presented: Presented, fault: OAuthError | None, origin: Origin
+    ) -> tuple[Verdict, Session | None]:
         async with self._database.connection() as connection:
             stored = await find_stored(connection, presented.token.session_id)
             if stored is None and await find_life(connection) is None:
@@ -140,22 +155,27 @@ class RefreshTokenGrant:
         verdict = judge(presented, stored)
         if stored is None or verdict is Verdict.DEAD:
             self._refuse(verdict, stored)
-        session = stored.session
         match verdict:
             case Verdict.BEYOND:
-                self._metrics.refreshes.labels(verdict).inc()
-                raise fault or _beyond(presented, session)
+                self._count[verdict].inc()
+                raise fault or _beyond(presented, stored.session)
             case Verdict.RETRIED:
                 await self._note_retry(presented, stored, origin)
+                return verdict, stored.session
             case Verdict.AGAIN:
-                session, verdict = await self._rotate(presented), Verdict.ROTATED
+                return Verdict.ROTATED, await self._rotate(presented)
             case Verdict.HEALED:
-                session = await self._healer.heal(presented, stored, origin)
+                return verdict, await self._heal(presented, stored, origin)
             case _:
                 await self._end(verdict, presented, stored, origin)
-        if session is None:
-            raise TemporarilyUnavailable("the session is being refreshed; try again")
-        return verdict, session
+
+    async def _heal(self, presented: Presented, stored: Stored, origin: Origin) -> Session | None:
+        try:
+            return await self._healer.heal(presented, stored, origin)
+        except InvalidGrant:  # the feed remembers an end that the database lost
+            self._count[Verdict.DEAD].inc()
+            self._nudge()
+            raise
 
     async def _note_retry(self, presented: Presented, stored: Stored, origin: Origin) -> None:
         """Write the retry down; a session retried in five generations running may be followed."""
@@ -207,7 +227,7 @@ class RefreshTokenGrant:
 
     def _refuse(self, verdict: Verdict, stored: Stored | None = None) -> NoReturn:
         """Raise the one refusal for all that must not be told apart; count and log which it was."""
-        self._metrics.refreshes.labels(verdict).inc()
+        self._count[verdict].inc()
         if stored is not None and verdict is not Verdict.DEAD:
             say = log.error if verdict is Verdict.IMPOSSIBLE else log.warning
             say(_EVENTS[verdict], session_id=stored.session.id, shadow=stored.in_shadow)

@@ -8,13 +8,14 @@ from service.sql.connection import Database
 from service.sql.session_ends import find_owner
 
 
-async def revoke_refresh(
+async def revoke_refresh(  # noqa: PLR0913 (two are whose deed it is)
     text: str,
     database: Database,
     tokens: RefreshTokens,
     origin: Origin,
     *,
     client_id: str | None,
+    reason: str = "revoked_by_client",
     foreign_keys: frozenset[int] = frozenset(),
 ) -> bool:
     """Whether a session was ended; False for what is no token, or whose session is over (REV-1).
@@ -38,5 +39,4 @@ async def revoke_refresh(
     if client_id not in (None, owner):
         # The same answer for a live and a dead session: it tells nothing.
         raise InvalidRequest("the token was not issued to this client")
-    reason = "revoked_by_client" if client_id else "revoked_by_operator"
     return await end_one_session(database, token.session_id, reason, origin) is not None

@@ -8,7 +8,7 @@ from service.flows.own_account import end_own_session, list_own_sessions
 from service.http.accounts import show_time
 from service.http.api import Answer, Call
 from service.http.bearer import user_of
-from service.http.browser import clear_cookie
+from service.http.browser import Headers, clear_cookie
 from service.oauth.errors import NotFound
 from service.sql.session_ends import ShownSession
 
@@ -31,8 +31,7 @@ async def end_sessions(call: Call) -> Answer:
     )
     services.metrics.revocations.labels("sid").inc(ended)
     services.keeper.nudge()
-    has_cookie = call.client is not None and call.client.has_cookie
-    return Answer(status=204, headers=clear_cookie() if has_cookie else ())
+    return Answer(status=204, headers=_forget(call))
 
 
 async def end_session(call: Call) -> Answer:
@@ -40,10 +39,16 @@ async def end_session(call: Call) -> Answer:
     access = await call.authenticate()
     call.body.check()
     services = call.services
-    await end_own_session(services.database, user_of(access), _session_id(call), call.by(access))
+    session_id = _session_id(call)
+    await end_own_session(services.database, user_of(access), session_id, call.by(access))
     services.metrics.revocations.labels("sid").inc()
     services.keeper.nudge()
-    return Answer(status=204)
+    return Answer(status=204, headers=_forget(call) if session_id == access.session_id else ())
+
+
+def _forget(call: Call) -> Headers:
+    """The page's own session is over: its cookie is of no more use."""
+    return clear_cookie() if call.client is not None and call.client.has_cookie else ()
 
 
 def _session_id(call: Call) -> UUID:

@@ -35,10 +35,7 @@ async def register(call: Call) -> Answer:
     )
     password = body.text("password")
     _check_profile(body, profile)
-    if retry_after := await services.registration_limit.hit(
-        "registration", call.request.limit_address
-    ):
-        raise TooManyAttempts("too many registrations; try again later", retry_after=retry_after)
+    await _limit_names(call)
     user = await register_user(
         services.database, services.passwords, profile, password, call.origin
     )
@@ -68,6 +65,8 @@ async def change_me(call: Call) -> Answer:
     if password is None and any(map(body.has, _LOGIN_NAMES)):
         body.fault("current_password", "is needed to change username or email")
     _check_profile(body, changes)
+    if any(map(body.has, _LOGIN_NAMES)):
+        await _limit_names(call)
     origin = call.by(access)
     if body.has("avatar_url") and changes.avatar_url is None:
         changes = replace(changes, avatar_url="")
@@ -137,3 +136,12 @@ def _check_profile(body: JsonBody, profile: Profile) -> None:
     for member, fault in profile.faults().items():
         body.fault(member, fault)
     body.check()
+
+
+async def _limit_names(call: Call) -> None:
+    """Count an attempt at a name: whether it is taken tells who has an account here (LOGIN-10)."""
+    limit = call.services.registration_limit
+    if retry_after := await limit.hit("registration", call.request.limit_address):
+        raise TooManyAttempts(
+            "too many attempts at names; try again later", retry_after=retry_after
+        )

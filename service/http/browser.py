@@ -19,7 +19,7 @@ _PREFLIGHT: Headers = (
     (b"access-control-allow-headers", b"authorization, content-type, x-requested-with"),
     (b"access-control-max-age", b"600"),
 )
-_EXPOSED = (b"access-control-expose-headers", b"retry-after, www-authenticate")
+_EXPOSED = (b"access-control-expose-headers", b"retry-after, www-authenticate, x-request-id")
 
 
 def read_origin(scope: Scope) -> str | None:

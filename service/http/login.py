@@ -47,11 +47,16 @@ async def refresh(call: Call) -> Answer:
     """Continue a session. Only a definite refusal clears the cookie, never one to be retried."""
     client = await call.find_client()
     check_delivery(call.scope, client, call.page)
-    token = _presented(call, client)
+    token, resource = _presented(call, client), call.body.optional("resource")
     call.body.check()
     if token is None:
         raise InvalidGrant(_NO_SESSION, reason="no cookie, or two")
-    request = RefreshRequest(token=token, client=client, origin=call.origin)
+    request = RefreshRequest(
+        token=token,
+        client=client,
+        resources=(resource,) if resource else (),
+        origin=call.origin,
+    )
     try:
         tokens = await call.services.refresh_tokens.refresh(request)
     except WrongClient:
@@ -79,6 +84,7 @@ async def log_out(call: Call) -> Answer:
                 services.session_issuer.refresh_tokens,
                 call.origin,
                 client_id=client.id,
+                reason="logged_out",
                 foreign_keys=services.refresh_tokens.foreign_keys,
             )
         except InvalidRequest as error:

@@ -7,7 +7,7 @@ docs/explanation/refresh-tokens.md says why; RFC 6749 §1.5 leaves the form to t
 import hmac
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from uuid import UUID
 
@@ -48,7 +48,12 @@ class RefreshToken:
     @property
     def successor(self) -> "RefreshToken":
         """The one token that follows; the same whoever works it out, and however often."""
-        return replace(self, generation=self.generation + 1)
+        return RefreshToken(
+            key_id=self.key_id,
+            session_id=self.session_id,
+            generation=self.generation + 1,
+            secret=self.secret,
+        )
 
 
 class RefreshTokens:

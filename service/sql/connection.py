@@ -98,13 +98,11 @@ class Database:
         except TimeoutError:
             self._pool.terminate()
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
         """A connection for single statements. Raises DatabaseUnavailable."""
         if self.away:
             raise DatabaseUnavailable("PostgreSQL is away")
-        async with self._acquire() as connection:
-            yield connection
+        return self._acquire()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -144,8 +142,10 @@ class Database:
 
     async def _acquire_one(self) -> PoolConnectionProxy[Any]:
         """A connection of the pool; that all are in use does not mean that PostgreSQL is away."""
+        # One that is idle needs no clock, which would cost as much as the connection itself.
+        patience = None if self._pool.get_idle_size() else _ACQUIRE_SECONDS
         try:
-            return await self._pool.acquire(timeout=_ACQUIRE_SECONDS)
+            return await self._pool.acquire(timeout=patience)
         except TimeoutError as error:
             if self._pool.get_size() == self._pool.get_max_size():
                 raise DatabaseUnavailable("every connection is in use") from error

@@ -218,7 +218,10 @@ async def list_sessions_of_user(
         FROM sessions
         JOIN clients ON clients.id = client_id
         WHERE user_id = $1
-        ORDER BY revoked_at IS NOT NULL OR idle_expires_at <= clock_timestamp(),
+        ORDER BY revoked_at IS NOT NULL
+                     OR idle_expires_at <= clock_timestamp()
+                     OR client_epoch <> epoch
+                     OR NOT enabled,
                  rotated_at DESC,
                  sessions.id
         LIMIT $2

@@ -107,7 +107,7 @@ async def _rotate(
                     key_id=1, session_id=session_id, generation=generation, secret=_SECRET
                 )
                 presented = Presented(token=token, client=client)
-                assert await rotate_session(connection, presented, "off") is not None
+                assert await rotate_session(connection, presented, "off", None) is not None
 
 
 async def _sizes(connection: asyncpg.Connection) -> tuple[int, int, int, int]:

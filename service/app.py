@@ -17,6 +17,7 @@ from service.flows.keep_feed import FeedKeeper
 from service.flows.live_tokens import LiveTokens
 from service.flows.prove_password import PasswordProof
 from service.flows.refresh_token import RefreshTokenGrant
+from service.flows.refresh_verdicts import RefreshVerdicts
 from service.flows.session_tokens import SessionIssuer
 from service.flows.start import (
     describe_pod,
@@ -143,9 +144,8 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
             database,
             issuer,
             Healer(database, feed, keyring, settings.issuer),
-            metrics,
+            RefreshVerdicts(database, metrics, keeper.nudge),
             commit=_COMMITS[settings.rotation_commit],
-            nudge=keeper.nudge,
         ),
         passwords=passwords,
         proof=PasswordProof(database, passwords, login_limit, metrics),

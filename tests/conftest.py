@@ -138,7 +138,7 @@ async def app(settings: Settings) -> AsyncIterator[App]:
             # It stands still while tests run that use no loop: no answer came late for that.
             patch.setattr("service.app._REDIS_SECONDS", 60.0)
             patch.setattr("service.sql.connection._CONNECT_SECONDS", 60.0)
-            patch.setattr("service.sql.connection._STATEMENT_SECONDS", 60.0)
+            patch.setattr("service.sql.connection.STATEMENT_SECONDS", 60.0)
             opened = await stack.enter_async_context(open_app(settings, "0.0.0-test"))
         await until(lambda: opened.services.readiness.ready)
         yield opened

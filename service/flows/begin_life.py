@@ -108,7 +108,7 @@ async def _restore_kids(connection: Connection, loss: Loss) -> None:
 async def _begin(connection: Connection, footing: _Footing, loss: Loss) -> UUID:
     """Restore what was lost, and begin; the new incarnation's id."""
     entries, head = loss.entries or (), footing.standing.head
-    clients = await restore_entries(connection, entries, loss.database_read_at)
+    concerned = await restore_entries(connection, entries, loss.database_read_at)
     now = await read_clock(connection)
     # Where the primary changed, a pod may yet copy what the old one numbered last: the numbers that
     # follow have to be another epoch's, or the stream would fork.
@@ -116,8 +116,14 @@ async def _begin(connection: Connection, footing: _Footing, loss: Loss) -> UUID:
         await begin_epoch(connection, head.epoch, now)
     life = uuid7(milliseconds(now), secrets.token_bytes(RANDOM_BYTES))
     await replace_life(connection, life, footing.ground)
-    # `enabled` is no fact. Who disabled one of these clients in the lost seconds has to look.
-    event: dict[str, Any] = {"life": str(life), "taken_back": len(entries), "clients": clients}
+    # No fact says that one of these was disabled, or what became of a password or of roles: who
+    # changed that in the lost seconds has to look.
+    event: dict[str, Any] = {
+        "life": str(life),
+        "taken_back": len(entries),
+        "clients": concerned.clients,
+        "users": [str(user_id) for user_id in concerned.users],
+    }
     await insert_audit_event(connection, "database_life_began", **event)
     log.warning("database_life_began", **event)
     return life

@@ -13,9 +13,8 @@ from service.oauth.user import KnownUser
 from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 from service.sql.audit_events import insert_audit_event
 from service.sql.connection import Connection, Database
-from service.sql.database_life import find_life
 from service.sql.session_ends import end_surplus_sessions
-from service.sql.sessions import NewSession, insert_session
+from service.sql.sessions import NewSession, insert_session, is_unchanged
 
 _SURPLUS = "too_many_sessions"
 
@@ -53,12 +52,12 @@ async def begin_session(
     async with database.transaction() as connection:
         session = await insert_session(connection, new)
         if session is None:
-            lives = await find_life(connection) is not None
+            unchanged = await is_unchanged(connection, new)
         else:
-            lives = True
+            unchanged = False
             await _end_surplus(connection, new, origin)
             await _audit(connection, new, origin)
-    if not lives:
+    if unchanged:  # so it was the database's life that was missing
         raise TemporarilyUnavailable("the database is recovering; try again shortly")
     return None if session is None else issuer.issue(client, session, token, asked=asked)
 

@@ -19,7 +19,7 @@ WEB_CLIENT_ID = "demo-web"
 USERNAME = "demo"
 AUDIENCE = "https://orders.example"
 # Where examples/web is served from.
-WEB_ORIGINS = ("http://localhost:8080", "http://127.0.0.1:8080")
+WEB_ORIGINS = ("http://localhost:8080",)
 
 
 _CLIENT = Registration(

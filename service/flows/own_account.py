@@ -127,13 +127,13 @@ async def list_own_sessions(database: Database, user_id: UUID) -> list[ShownSess
 
 async def end_own_session(
     database: Database, user_id: UUID, session_id: UUID, origin: Origin
-) -> None:
-    """End a session of the user. Raises NotFound for another user's, as for none."""
+) -> bool:
+    """Whether a living session of the user was ended. Raises NotFound for another user's."""
     async with database.connection() as connection:
         owner = await find_user_of(connection, session_id)
     if owner != user_id:
         raise NotFound("there is no such session")
-    await end_one_session(database, session_id, "ended_by_user", origin)
+    return await end_one_session(database, session_id, "ended_by_user", origin) is not None
 
 
 def _check_new(password: str, member: str, about: list[str]) -> str:

@@ -40,9 +40,10 @@ async def end_session(call: Call) -> Answer:
     call.body.check()
     services = call.services
     session_id = _session_id(call)
-    await end_own_session(services.database, user_of(access), session_id, call.by(access))
-    services.metrics.revocations.labels("sid").inc()
-    services.keeper.nudge()
+    user_id = user_of(access)
+    if await end_own_session(services.database, user_id, session_id, call.by(access)):
+        services.metrics.revocations.labels("sid").inc()
+        services.keeper.nudge()
     return Answer(status=204, headers=_forget(call) if session_id == access.session_id else ())
 
 

@@ -18,7 +18,7 @@ from service.oauth.errors import (
     TemporarilyUnavailable,
 )
 
-_TOKEN68 = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/-]+=*)")
+_TOKEN68 = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 _REFUSED = "the access token is invalid, expired or revoked"
 
 
@@ -27,15 +27,7 @@ async def read_bearer(scope: Scope, services: Services) -> tuple[AccessToken, Cl
 
     Raises MissingToken, InvalidRequest for two headers, InvalidToken for all else (RS-1, RS-2).
     """
-    headers = header_values(scope["headers"], b"authorization")
-    if not headers:
-        raise MissingToken("send an access token: Authorization: Bearer TOKEN")
-    if len(headers) > 1:
-        raise InvalidRequest("send one Authorization header")
-    match = _TOKEN68.fullmatch(headers[0].strip())
-    if match is None:
-        raise InvalidToken(_REFUSED, reason="no bearer token")
-    access = read_token(match[1].decode(), services.keyring, services.issuer)
+    access = read_token(_read_header(scope), services.keyring, services.issuer)
     if access is None or access.session_id is None or not access.is_current(utc_now()):
         raise InvalidToken(_REFUSED, reason="no current token of a session")
     client = await services.clients.find(access.client_id)
@@ -47,6 +39,20 @@ async def read_bearer(scope: Scope, services: Services) -> tuple[AccessToken, Cl
     if not live:
         raise InvalidToken(_REFUSED, reason="revoked, or its session's claims changed")
     return access, client
+
+
+def _read_header(scope: Scope) -> str:
+    """The token itself. A scheme other than Bearer sends none (RFC 6750 §3.1)."""
+    headers = header_values(scope["headers"], b"authorization")
+    if len(headers) > 1:
+        raise InvalidRequest("send one Authorization header")
+    scheme, _, rest = (headers[0].strip() if headers else b"").partition(b" ")
+    if scheme.lower() != b"bearer":
+        raise MissingToken("send an access token: Authorization: Bearer TOKEN")
+    match = _TOKEN68.fullmatch(rest.strip(b" "))
+    if match is None:
+        raise InvalidToken(_REFUSED, reason="no bearer token")
+    return match[0].decode()
 
 
 def user_of(access: AccessToken) -> UUID:

@@ -26,6 +26,7 @@ async def introspect(
             services.database,
             services.session_issuer.refresh_tokens,
             services.issuer,
+            foreign_keys=services.refresh_tokens.foreign_keys,
         )
     return await flow.introspect(
         token,

@@ -22,7 +22,7 @@ class JsonBody:
         self._faults: dict[str, str] = {}
 
     def text(self, name: str) -> str:
-        """A text that has to be there; empty with a fault noted when it is not."""
+        """A text that has to be there; '' with a fault noted when it is not."""
         value = self.optional(name)
         if value is None and name not in self._faults:
             self.fault(name, "is missing")

@@ -158,8 +158,9 @@ class Registration:
             faults.append("an audience is 1 to 255 printable ASCII characters without space")
         if {self.id, issuer} & set(self.audiences):
             faults.append("an audience can't be the client's id or the issuer")
-        if "client_credentials" in self.grant_types and not self.audiences:
-            faults.append("client_credentials needs an audience: the API the tokens are for")
+        if self.grant_types and not self.audiences:
+            grants = " and ".join(self.grant_types)
+            faults.append(f"{grants} needs an audience: the API the tokens are for")
         return faults
 
     def _session_faults(self) -> list[str]:

@@ -62,6 +62,10 @@ class Stored:
     in_shadow: bool
     revoked_reason: str | None
 
+    def has_secret(self, token: RefreshToken) -> bool:
+        """Whether the token is of this session, and not of somebody who only has our key."""
+        return compare_digest(self.secret_digest, token.secret_digest)
+
 
 def judge(presented: Presented, stored: Stored | None) -> Verdict:
     """The verdict on a presentation that rotated nothing.
@@ -70,7 +74,7 @@ def judge(presented: Presented, stored: Stored | None) -> Verdict:
     writes explain it. BEYOND: scope or audience that the session does not have, for a token that
     would else be good. AGAIN: nothing speaks against it, so another rotation slipped between.
     """
-    if stored is None or not compare_digest(stored.secret_digest, presented.token.secret_digest):
+    if stored is None or not stored.has_secret(presented.token):
         return Verdict.DEAD
     if stored.session.client_id != presented.client.id:
         return Verdict.WRONG_CLIENT

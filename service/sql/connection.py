@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 1.0
 _ACQUIRE_SECONDS = 2.0
-_STATEMENT_SECONDS = 2.0
+STATEMENT_SECONDS = 2.0
 
 # Everything but rotations commits so that no fail-over to a synchronous standby forgets it.
 _SESSION = """
@@ -81,7 +81,7 @@ class Database:
             max_size=connections,
             statement_cache_size=statement_cache,
             timeout=_CONNECT_SECONDS,
-            command_timeout=_STATEMENT_SECONDS,
+            command_timeout=STATEMENT_SECONDS,
             init=_prepare_connection,
             # A released connection has no state to clear, and clearing would cost a round trip.
             reset=_keep_connection,
@@ -94,7 +94,7 @@ class Database:
         if not self._opened:
             return
         try:
-            await asyncio.wait_for(self._pool.close(), _STATEMENT_SECONDS)
+            await asyncio.wait_for(self._pool.close(), STATEMENT_SECONDS)
         except TimeoutError:
             self._pool.terminate()
 

@@ -1,4 +1,4 @@
-"""Table sessions: how they end, what is shown of them, and what is taken back after a loss.
+"""Table sessions: how they end, and what is shown of them.
 
 Whatever writes many of them locks them in the order of their ids.
 """
@@ -241,41 +241,6 @@ async def forget_devices(connection: Connection, user_id: UUID) -> None:
         WHERE id IN (SELECT id FROM sessions WHERE user_id = $1 ORDER BY id FOR UPDATE)
         """,
         user_id,
-    )
-
-
-async def restore_ends(connection: Connection, session_ids: Sequence[UUID]) -> None:
-    """Take back the ends of sessions that the database lost."""
-    await connection.execute(
-        """
-        UPDATE sessions
-        SET revoked_at = coalesce(revoked_at, clock_timestamp()),
-            revoked_reason = coalesce(revoked_reason, 'taken_back_from_feed')
-        WHERE id IN (
-            SELECT id FROM sessions WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
-        )
-        """,
-        session_ids,
-    )
-
-
-async def restore_claims_versions(
-    connection: Connection, session_ids: Sequence[UUID], versions: Sequence[int]
-) -> None:
-    """Take back claims versions that the database lost; none falls."""
-    await connection.execute(
-        """
-        UPDATE sessions
-        SET claims_version = greatest(claims_version, lost.version)
-        FROM (
-            SELECT id, max(version) AS version
-            FROM unnest($1::uuid[], $2::bigint[]) AS told (id, version)
-            GROUP BY id
-        ) AS lost
-        WHERE sessions.id = lost.id
-        """,
-        session_ids,
-        versions,
     )
 
 

@@ -1,13 +1,13 @@
 """Table sessions: their beginning and their rotations. session_ends.py has how they end."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from service.oauth.rotation import Presented, Stored
 from service.oauth.session import Session
-from service.sql.connection import Connection
+from service.sql.connection import Connection, DatabaseUnavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +69,33 @@ async def insert_session(connection: Connection, new: NewSession) -> Session | N
     return None if row is None else _session(row)
 
 
+async def is_unchanged(connection: Connection, new: NewSession) -> bool:
+    """Whether user and client are as they were read, so that the session could begin."""
+    return await connection.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM users, clients
+            WHERE users.id = $1
+              AND users.credential_version = $2
+              AND users.disabled_at IS NULL
+              AND clients.id = $3
+              AND clients.enabled
+        )
+        """,
+        new.user_id,
+        new.credential_version,
+        new.client_id,
+    )
+
+
 async def rotate_session(
-    connection: Connection, presented: Presented, commit: str
+    connection: Connection, presented: Presented, commit: str, deadline: datetime | None
 ) -> Session | None:
     """The session with its generation raised; None unless every condition of a rotation holds.
 
     One winner per generation. Nothing is spent when it answers None. `commit` is the rotation's
-    own synchronous_commit: 'off' does not wait for the disk.
+    own synchronous_commit: 'off' does not wait for the disk. `deadline`, by PostgreSQL's clock:
+    a server that was frozen must not spend, when it thaws, what was refused meanwhile.
     """
     token, client = presented.token, presented.client
     row = await connection.fetchrow(
@@ -99,6 +119,7 @@ async def rotate_session(
           AND dpop_jkt IS NULL
           AND database_life.system_identifier = (SELECT system_identifier FROM pg_control_system())
           AND database_life.table_oid = 'database_life'::regclass::oid
+          AND clock_timestamp() < coalesce($9::timestamptz, 'infinity')
           AND set_config('synchronous_commit', $8, true) IS NOT NULL
         RETURNING sessions.id, user_id, client_id, client_epoch, generation, scopes, audiences,
                   roles, claims_version, auth_time, acr, amr, idle_expires_at, expires_at,
@@ -112,6 +133,7 @@ async def rotate_session(
         presented.scopes,
         presented.audiences,
         commit,
+        deadline,
     )
     return None if row is None else _session(row)
 
@@ -158,7 +180,11 @@ async def heal_session(
 
 
 async def find_stored(connection: Connection, session_id: UUID) -> Stored | None:
-    """The session's row for judging; None if there is none, or no life of the database."""
+    """The session's row for judging; None if there is none.
+
+    Raises DatabaseUnavailable while the database begins a new life: seen by the same look as the
+    row, or a life that begins between two looks would make a session seem unknown.
+    """
     row = await connection.fetchrow(
         """
         SELECT sessions.id, user_id, client_id, client_epoch, generation, sessions.scopes,
@@ -175,16 +201,16 @@ async def find_stored(connection: Connection, session_id: UUID) -> Stored | None
                dpop_jkt IS NOT NULL AS is_bound,
                coalesce(shadow_until > clock_timestamp(), false) AS in_shadow,
                revoked_reason
-        FROM sessions
-        JOIN clients ON clients.id = client_id
-        JOIN database_life
-          ON system_identifier = (SELECT system_identifier FROM pg_control_system())
-         AND table_oid = 'database_life'::regclass::oid
-        WHERE sessions.id = $1
+        FROM database_life
+        LEFT JOIN (sessions JOIN clients ON clients.id = client_id) ON sessions.id = $1
+        WHERE system_identifier = (SELECT system_identifier FROM pg_control_system())
+          AND table_oid = 'database_life'::regclass::oid
         """,
         session_id,
     )
     if row is None:
+        raise DatabaseUnavailable("the database begins a new life")
+    if row["id"] is None:
         return None
     members = dict(row)
     beside = {name: members[name] for name in _BESIDE}

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from service.app import open_redis
+from service.environment import Secret
 from service.flows.begin_life import LossUnknown, begin_life
 from service.flows.find_loss import Loss, find_loss
 from service.keys.sign import sign
@@ -23,7 +24,6 @@ from service.oauth.feed import (
 from service.oauth.signing_key import FEED
 from service.oauth.uuid7 import next_epoch, unix_milliseconds, uuid7
 from service.redis.feed import RedisFeed
-from service.environment import Secret
 from service.sql.connection import DatabaseUnavailable
 from service.sql.database_life import find_life
 from tests.conftest import MakeSettings

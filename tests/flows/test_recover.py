@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from service.app import open_redis
+from service.environment import Secret
 from service.flows import recover as recover_flow
 from service.flows.beat_feed import Reading, beat_feed
 from service.flows.feed_reader import prove_heartbeat
@@ -22,7 +23,6 @@ from service.oauth.feed import HEARTBEAT_TYP, heartbeat_claims
 from service.oauth.signing_key import FEED, TOKEN
 from service.oauth.uuid7 import uuid7
 from service.redis.feed import RedisFeed
-from service.environment import Secret
 from service.sql.connection import DatabaseUnavailable
 from service.sql.feed import read_state
 from tests.conftest import REGISTRATION, MakeSettings

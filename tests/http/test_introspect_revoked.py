@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from service.app import App, create_app, open_database
+from service.environment import Secret
 from service.flows.client_cache import ClientCache
 from service.flows.live_tokens import LiveTokens
 from service.flows.manage_clients import reenable_client, revoke_client
-from service.environment import Secret
 from service.settings import Settings
 from tests.conftest import AUDIENCE, MakeClient, MakeSettings, RegisteredClient, http_to
 from tests.http.forge import INACTIVE, Forge, introspect, is_active, issue

@@ -35,7 +35,7 @@ def server(own_server: EmbeddedPostgres) -> EmbeddedPostgres:
 async def open_database(
     server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Open]:
-    for name in ("_CONNECT_SECONDS", "_ACQUIRE_SECONDS", "_STATEMENT_SECONDS"):
+    for name in ("_CONNECT_SECONDS", "_ACQUIRE_SECONDS", "STATEMENT_SECONDS"):
         monkeypatch.setattr(under_test, name, SECONDS)
     async with AsyncExitStack() as stack:
 

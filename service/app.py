@@ -11,6 +11,7 @@ from litestar import Litestar
 from litestar.types import ASGIApp
 
 from service.background import Pod, run, say_goodbye
+from service.flows.allowed_origins import AllowedOrigins
 from service.flows.client_cache import ClientCache
 from service.flows.heal_session import Healer
 from service.flows.keep_feed import FeedKeeper
@@ -115,6 +116,7 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
         settings.redis_prefix,
         per_account_and_address=settings.login_failures,
         per_address=settings.login_failures_per_address,
+        attempts=settings.login_attempts,
     )
     stack.push_async_callback(login_limit.close)
     registration_limit = RateLimit(
@@ -139,6 +141,7 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
         keyring=keyring,
         clients=ClientCache(database),
         live_tokens=LiveTokens(database),
+        allowed_origins=AllowedOrigins(database),
         session_issuer=issuer,
         refresh_tokens=RefreshTokenGrant(
             database,

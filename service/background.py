@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from service.blocklist import common_passwords
 from service.flows.follow_feed import follow_feed
 from service.flows.load_keys import renew_keys
 from service.flows.purge import purge
@@ -50,6 +51,8 @@ async def run(pod: Pod) -> None:
     await _until_done(
         database, lambda: prepare(database, keyring, pod.master_keys, services.issuer)
     )
+    await _until_done(database, lambda: _report(pod))
+    await asyncio.to_thread(common_passwords)  # megabytes, which no request shall wait for
     await services.keeper.tick()
     services.readiness.started = True
     log.info("ready", issuer=services.issuer, pod=pod.instance.name, release=pod.instance.release)

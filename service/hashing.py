@@ -91,6 +91,11 @@ class PasswordHasher:
         return await self._run(lambda: self._verify(against, encoded))
 
     @property
+    def is_full(self) -> bool:
+        """Whether one more would be turned away."""
+        return self._closed or len(self._work) >= self._places
+
+    @property
     def running_now(self) -> int:
         """How many passwords are being hashed."""
         return sum(work.running() for work in tuple(self._work))
@@ -107,7 +112,7 @@ class PasswordHasher:
 
     async def _run(self, work: Callable[[], _Result]) -> _Result:
         """Do the work in a thread; whoever is cancelled while it waits gives up its place."""
-        if self._closed or len(self._work) >= self._places:
+        if self.is_full:
             raise HashingBusy
         future = self._pool.submit(work)
         self._work.add(future)
@@ -126,10 +131,17 @@ class PasswordHasher:
             return Verification(right=True, needs_rehash=self._argon2id.check_needs_rehash(stored))
         except VerifyMismatchError:
             return _WRONG
-        except (InvalidHashError, VerificationError, UnicodeEncodeError) as error:
-            # Its kind alone: the text of some has the hash in it.
-            log.error("stored_password_hash_unusable", error=type(error).__name__)
+        except (InvalidHashError, UnicodeEncodeError) as error:
+            self._alarm(error)
+            # Hashed all the same, or such an account could be told by its time.
+            return self._verify(self._of_nobody, password)
+        except VerificationError as error:
+            self._alarm(error)
             return _WRONG
+
+    def _alarm(self, error: Exception) -> None:
+        """Name the error's kind alone: the text of some has the hash in it."""
+        log.error("stored_password_hash_unusable", error=type(error).__name__)
 
 
 def _step_back() -> None:

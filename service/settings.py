@@ -137,8 +137,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     login_failures_per_address: Annotated[
         int, doc("Failed logins in 15 minutes per address, before 429.", ge=1)
     ] = 100
+    login_attempts: Annotated[
+        int,
+        doc("Logins in 15 minutes per account and address, right or wrong, before 429.", ge=1),
+    ] = 60
     registrations_per_address: Annotated[
-        int, doc("Registrations in an hour per address, before 429.", ge=1)
+        int,
+        doc("Attempts at a new name in an hour, per address (and user), before 429.", ge=1),
     ] = 20
     client_failures_per_minute: Annotated[
         int,

@@ -23,7 +23,8 @@ class Flights(Generic[_T]):
             try:
                 return await asyncio.shield(answer)
             except asyncio.CancelledError:
-                if not answer.cancelled():
+                task = asyncio.current_task()
+                if not answer.cancelled() or (task is not None and task.cancelling()):
                     raise
         self._under_way[key] = None
         try:

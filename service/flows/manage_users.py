@@ -27,7 +27,10 @@ from service.sql.users import (
     raise_credential_version,
     update_password,
     update_roles,
+    wait_longer,
 )
+
+_BATCH = 500
 
 
 class UserRefused(Exception):
@@ -66,11 +69,19 @@ async def disable(database: Database, user_id: UUID, origin: Origin) -> int:
 
 
 async def delete(database: Database, user_id: UUID, origin: Origin) -> int:
-    """Erase what is personal, keep the id, end every session; how many. Raises UserRefused.
+    """Erase what is personal, keep the id, end every session; how many. Raises UserRefused."""
+    ended = await _ending(database, user_id, "user_deleted", origin, erase_user)
+    await forget(database, user_id)
+    return ended
 
-    What happened stays in the audit trail, without from where.
-    """
-    return await _ending(database, user_id, "user_deleted", origin, _erase)
+
+async def forget(database: Database, user_id: UUID) -> None:
+    """Erase where a deleted user was seen: in batches, since a history may be long."""
+    for erase in (forget_devices, forget_person):
+        erased = _BATCH
+        while erased == _BATCH:
+            async with database.connection() as connection:
+                erased = await erase(connection, user_id, _BATCH)
 
 
 async def end_everywhere(database: Database, user_id: UUID, reason: str, origin: Origin) -> int:
@@ -105,6 +116,7 @@ async def change_password(
     None when it was changed meanwhile: `version` no longer is the user's credential version.
     """
     async with database.transaction() as connection:
+        await wait_longer(connection)
         if not await update_password(connection, user_id, password_hash, version=version):
             return None
         await audit(connection, "password_changed", user_id, origin)
@@ -130,6 +142,7 @@ async def set_roles(
     if fault := roles_fault(roles):
         raise UserRefused(fault)
     async with database.transaction() as connection:
+        await wait_longer(connection)
         changed = await update_roles(connection, user_id, roles)
         count = await make_stale(connection, user_id, roles, origin) if changed else 0
         if changed:
@@ -166,14 +179,6 @@ async def audit(
     )
 
 
-async def _erase(connection: Connection, user_id: UUID) -> bool:
-    erased = await erase_user(connection, user_id)
-    if erased:
-        await forget_devices(connection, user_id)
-        await forget_person(connection, user_id)
-    return erased
-
-
 async def _ending(
     database: Database,
     user_id: UUID,
@@ -185,6 +190,7 @@ async def _ending(
 ) -> int:
     """Change the user's row, then end every session; how many. `event` None: the reason."""
     async with database.transaction() as connection:
+        await wait_longer(connection)
         changed = await change(connection, user_id)
         count = await end_all_sessions(connection, user_id, reason, origin) if changed else 0
         if changed:

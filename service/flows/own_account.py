@@ -43,19 +43,24 @@ async def get_user(database: Database, user_id: UUID) -> User:
 
 
 async def change_profile(
-    database: Database, user_id: UUID, changes: Profile, origin: Origin
+    database: Database, user_id: UUID, changes: Profile, origin: Origin, *, version: int | None
 ) -> User:
-    """The user with the members changed that are not None. Raises NotFound, NameTaken.
+    """The user with the members changed that are not None. Raises NotFound, LoginFailed, NameTaken.
+
+    `version`: the credential version under which the password was proven; changed since, the proof
+    is worth nothing. None where none was asked for.
 
     A new e-mail address makes tokens stale: what is said of the user in them may have changed.
     """
     async with database.transaction() as connection:
         before = await find_user(connection, user_id)
-        user = await update_profile(connection, user_id, changes)
+        user = await update_profile(connection, user_id, changes, version)
         if user is not None and user != before:
             await audit(connection, "profile_changed", user_id, origin)
         if user is not None and before is not None and user.email != before.email:
             await make_stale(connection, user_id, user.roles, origin)
+    if user is None and version is not None:
+        raise LoginFailed("the password was changed meanwhile", reason="another change came first")
     if user is None:
         raise NotFound("there is no such user")
     return user

@@ -1,5 +1,10 @@
 """Proving a password: throttled before the hash, the same for who is unknown, rehashed after."""
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
 from service.flows.origin import Origin
 from service.hashing import HashingBusy, PasswordHasher
 from service.oauth.errors import InvalidRequest, LoginFailed, TooManyAttempts
@@ -10,6 +15,9 @@ from service.sql.audit_events import insert_audit_event
 from service.sql.connection import Database, DatabaseUnavailable
 from service.sql.users import find_known_user, rehash_password
 from service.telemetry import Metrics, log
+
+# Of the pool's places, so that it takes several addresses and accounts to fill it.
+_SHARE = 8
 
 _FAILED = "unknown user or wrong password"
 
@@ -24,6 +32,7 @@ class PasswordProof:
         self._passwords = passwords
         self._limit = limit
         self._metrics = metrics
+        self._under_way: Counter[str] = Counter()
 
     async def prove(
         self, name: str, password: str, *, client_id: str, address: str, origin: Origin
@@ -36,10 +45,36 @@ class PasswordProof:
         """
         password = normalize(password, "password")
         attempt = Attempt(account=name, address=address, client_id=client_id)
-        place = await self._take(attempt)
+        with self._share_of_pool(name.casefold(), address):
+            return await self._prove(attempt, password, origin)
+
+    @contextmanager
+    def _share_of_pool(self, *subjects: str) -> Iterator[None]:
+        """Let no account and no address have more of the pool than its share, right or wrong."""
+        if self._passwords.is_full:
+            raise HashingBusy
+        if any(self._under_way[subject] >= _SHARE for subject in subjects):
+            self._metrics.logins.labels("limited").inc()
+            raise TooManyAttempts(
+                "too many logins at once; wait a moment",
+                reason="share of the pool",
+                retry_after=timedelta(seconds=1),
+            )
+        self._under_way.update(subjects)
+        try:
+            yield
+        finally:
+            self._under_way.subtract(subjects)
+            for subject in subjects:
+                if not self._under_way[subject]:
+                    del self._under_way[subject]
+
+    async def _prove(self, attempt: Attempt, password: str, origin: Origin) -> KnownUser:
+        place, name = await self._take(attempt), attempt.account
         try:
             async with self._database.connection() as connection:
-                user = await find_known_user(connection, name)
+                # No name has other characters, and databases fold those in ways of their own.
+                user = await find_known_user(connection, name) if name.isascii() else None
             usable = user is not None and not user.disabled
             await self._alarm(place, user, attempt, origin)
             # A hash is verified for everybody, or who is unknown could be timed.

@@ -3,12 +3,14 @@
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from service.flows.manage_users import forget
 from service.sql.audit_events import delete_old_audit_events
 from service.sql.connection import Connection, Database
 from service.sql.feed import delete_entries_below_floor, delete_entries_of_left_epochs
 from service.sql.instances import delete_dead_instances
 from service.sql.revocations import delete_expired_revocations
 from service.sql.session_ends import delete_old_sessions
+from service.sql.users import list_deleted_users
 
 _BATCH = 500
 
@@ -31,6 +33,10 @@ async def purge(database: Database, *, audit_retention: timedelta) -> dict[str, 
         "sessions": await _in_batches(database, delete_old_sessions),
         "audit_events": await _in_batches(database, audit),
     }
+    async with database.connection() as connection:
+        deleted = await list_deleted_users(connection)
+    for user_id in deleted:  # what `users delete` was kept from finishing
+        await forget(database, user_id)
     async with database.connection() as connection:
         counts["instances"] = await delete_dead_instances(connection)
     return counts

@@ -67,7 +67,7 @@ class RefreshTokenGrant:
     async def refresh(self, request: RefreshRequest) -> SessionTokens:
         """The session's next tokens, or on a retry the same refresh token once more.
 
-        Raises InvalidGrant (WrongClient for another client's token), InvalidScope, InvalidTarget,
+        Raises InvalidGrant (SessionGoesOn where that is so), InvalidScope, InvalidTarget,
         none of which spends anything; TemporarilyUnavailable and DatabaseUnavailable, after which
         the same token can be presented again.
         """
@@ -145,7 +145,7 @@ class RefreshTokenGrant:
                 self._verdicts.count(verdict)
                 raise fault or _beyond(presented, stored.session)
             if verdict not in _GOOD:
-                raise self._verdicts.refusal(verdict)
+                raise self._verdicts.refusal(verdict, in_shadow=stored.in_shadow)
             if session is not None:
                 return verdict, session
         raise TemporarilyUnavailable("the session is being refreshed; try again")

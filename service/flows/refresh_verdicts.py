@@ -1,10 +1,11 @@
 """Verdicts on refresh tokens: counted, logged, written down; some end the session. RT-6, RT-14."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from service.flows.end_sessions import write_ends
+from service.flows.end_sessions import note_end, write_ends
 from service.flows.origin import Origin
-from service.oauth.errors import InvalidGrant, WrongClient
+from service.oauth.errors import InvalidGrant, SessionGoesOn
 from service.oauth.rotation import Presented, Stored, Verdict
 from service.sql.audit_events import count_generations, insert_audit_event
 from service.sql.connection import Connection, Database
@@ -43,11 +44,11 @@ class RefreshVerdicts:
         """Count a presentation."""
         self._count[verdict].inc()
 
-    def refusal(self, verdict: Verdict) -> InvalidGrant:
+    def refusal(self, verdict: Verdict, *, in_shadow: bool = False) -> InvalidGrant:
         """The one refusal, to be raised, for all that must not be told apart."""
         self.count(verdict)
-        error = WrongClient if verdict is Verdict.WRONG_CLIENT else InvalidGrant
-        return error(REFUSED, reason=verdict)
+        ends_nothing = verdict is Verdict.WRONG_CLIENT or (verdict is Verdict.REUSE and in_shadow)
+        return (SessionGoesOn if ends_nothing else InvalidGrant)(REFUSED, reason=verdict)
 
     async def note(
         self, verdict: Verdict, presented: Presented, stored: Stored, origin: Origin
@@ -61,6 +62,9 @@ class RefreshVerdicts:
             await self._end(verdict, presented, stored, origin)
             return
         async with self._database.connection() as connection:
+            if verdict is Verdict.DEAD:
+                # Nothing came of it, and the user may be erased by now: not where it came from.
+                origin = replace(origin, address=None)
             first = await _audit(connection, _EVENTS[verdict], presented, stored, origin)
             if first and verdict is Verdict.RETRIED:
                 await self._watch(connection, presented, stored, origin)
@@ -74,6 +78,7 @@ class RefreshVerdicts:
             ended = await _end_session(connection, verdict, presented, stored)
             if ended is not None:
                 await write_ends(connection, [ended.id], event, origin)
+                await note_end(connection, ended, event, origin)
             await _audit(connection, event, presented, stored, origin)
         if ended is not None:
             self._metrics.revocations.labels("sid").inc()

@@ -5,7 +5,7 @@ from service.flows.origin import Origin
 from service.oauth.errors import InvalidRequest, TemporarilyUnavailable
 from service.oauth.refresh_token import RefreshTokens, UnknownRefreshKey
 from service.sql.connection import Database
-from service.sql.session_ends import find_owner
+from service.sql.session_ends import find_client_of
 
 
 async def revoke_refresh(  # noqa: PLR0913 (two are whose deed it is)
@@ -33,7 +33,7 @@ async def revoke_refresh(  # noqa: PLR0913 (two are whose deed it is)
     if token is None:
         return False
     async with database.connection() as connection:
-        owner = await find_owner(connection, token.session_id, token.secret_digest)
+        owner = await find_client_of(connection, token.session_id, token.secret_digest)
     if owner is None:
         return False
     if client_id not in (None, owner):

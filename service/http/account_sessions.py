@@ -8,8 +8,10 @@ from service.flows.own_account import end_own_session, list_own_sessions
 from service.http.accounts import show_time
 from service.http.api import Answer, Call
 from service.http.bearer import user_of
-from service.http.browser import Headers, clear_cookie
+from service.http.browser import Headers, clear_cookie, read_cookie
+from service.oauth.access_token import AccessToken
 from service.oauth.errors import NotFound
+from service.oauth.refresh_token import UnknownRefreshKey
 from service.sql.session_ends import ShownSession
 
 
@@ -31,7 +33,7 @@ async def end_sessions(call: Call) -> Answer:
     )
     services.metrics.revocations.labels("sid").inc(ended)
     services.keeper.nudge()
-    return Answer(status=204, headers=_forget(call))
+    return Answer(status=204, headers=_forget(call, access))
 
 
 async def end_session(call: Call) -> Answer:
@@ -44,12 +46,19 @@ async def end_session(call: Call) -> Answer:
     if await end_own_session(services.database, user_id, session_id, call.by(access)):
         services.metrics.revocations.labels("sid").inc()
         services.keeper.nudge()
-    return Answer(status=204, headers=_forget(call) if session_id == access.session_id else ())
+    return Answer(
+        status=204, headers=_forget(call, access) if session_id == access.session_id else ()
+    )
 
 
-def _forget(call: Call) -> Headers:
-    """The page's own session is over: its cookie is of no more use."""
-    return clear_cookie() if call.client is not None and call.client.has_cookie else ()
+def _forget(call: Call, access: AccessToken) -> Headers:
+    """Clear the cookie of the access token's own session, which is over; of no other."""
+    cookie = read_cookie(call.scope)
+    try:
+        token = call.services.session_issuer.refresh_tokens.read(cookie or "")
+    except UnknownRefreshKey:
+        return ()
+    return clear_cookie() if token is not None and token.session_id == access.session_id else ()
 
 
 def _session_id(call: Call) -> UUID:

@@ -66,20 +66,20 @@ async def change_me(call: Call) -> Answer:
         body.fault("current_password", "is needed to change username or email")
     _check_profile(body, changes)
     if any(map(body.has, _LOGIN_NAMES)):
-        await _limit_names(call)
+        await _limit_names(call, access.subject)
     origin = call.by(access)
     if body.has("avatar_url") and changes.avatar_url is None:
         changes = replace(changes, avatar_url="")
+    version = None
     if password is not None:
-        await prove_self(
-            services.database,
-            services.proof,
-            access,
-            password,
-            origin,
-            address=call.request.limit_address,
+        address = call.request.limit_address
+        proven = await prove_self(
+            services.database, services.proof, access, password, origin, address=address
         )
-    user = await change_profile(services.database, user_of(access), changes, origin)
+        version = proven.credential_version
+    user = await change_profile(
+        services.database, user_of(access), changes, origin, version=version
+    )
     services.keeper.nudge()
     return Answer(members=show_user(user))
 
@@ -138,10 +138,14 @@ def _check_profile(body: JsonBody, profile: Profile) -> None:
     body.check()
 
 
-async def _limit_names(call: Call) -> None:
-    """Count an attempt at a name: whether it is taken tells who has an account here (LOGIN-10)."""
+async def _limit_names(call: Call, *subjects: str) -> None:
+    """Count an attempt at a name: whether it is taken tells who has an account here (LOGIN-10).
+
+    By address, and by what else it may be counted under: a user may change addresses.
+    """
     limit = call.services.registration_limit
-    if retry_after := await limit.hit("registration", call.request.limit_address):
-        raise TooManyAttempts(
-            "too many attempts at names; try again later", retry_after=retry_after
-        )
+    for subject in (call.request.limit_address, *subjects):
+        if retry_after := await limit.hit("registration", subject):
+            raise TooManyAttempts(
+                "too many attempts at names; try again later", retry_after=retry_after
+            )

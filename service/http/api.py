@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 import msgspec
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from service.flows.allowed_origins import is_some_origin
 from service.flows.origin import Origin
 from service.http.bearer import read_bearer
 from service.http.browser import (
@@ -28,7 +27,6 @@ from service.http.services import Services
 from service.oauth.access_token import AccessToken
 from service.oauth.client import Client, is_client_id
 from service.oauth.errors import InvalidClient, MethodNotAllowed
-from service.sql.connection import DatabaseUnavailable
 
 _SAFE = frozenset({"GET", "HEAD"})
 _NO_BODY = JsonBody({})
@@ -152,13 +150,9 @@ async def _readers(call: Call) -> tuple[str, ...]:
     """
     if call.client is not None:
         return call.client.allowed_origins
-    if not call.page:
-        return ()
-    try:
-        known = await is_some_origin(call.services.database, call.page)
-    except DatabaseUnavailable:
-        known = False
-    return (call.page,) if known else ()
+    if call.page and await call.services.allowed_origins.has(call.page):
+        return (call.page,)
+    return ()
 
 
 def _origin_of(issuer: str) -> str:

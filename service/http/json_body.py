@@ -11,6 +11,7 @@ from service.oauth.jws import parse_json_object
 
 _MAX_DEPTH = 4
 _MAX_TEXT = 8 * 1024
+_MAX_FAULTS = 20
 
 
 class JsonBody:
@@ -46,7 +47,8 @@ class JsonBody:
 
     def fault(self, name: str, sentence: str) -> None:
         """Note that a member can't be taken."""
-        self._faults.setdefault(name, sentence)
+        if len(self._faults) < _MAX_FAULTS:
+            self._faults.setdefault(name, sentence)
 
     def check(self) -> None:
         """Raise InvalidRequest if there is any fault, or a member that nobody asked for."""

@@ -8,7 +8,7 @@ from service.http.api import Answer, Call
 from service.http.browser import check_delivery, clear_cookie, read_cookie, set_cookie
 from service.http.device import describe_device
 from service.oauth.client import Client
-from service.oauth.errors import InvalidGrant, InvalidRequest, LoginFailed, WrongClient
+from service.oauth.errors import InvalidGrant, InvalidRequest, LoginFailed, SessionGoesOn
 
 _MAX_NAME = 254
 _NO_SESSION = "there is no session to continue; log in"
@@ -59,8 +59,8 @@ async def refresh(call: Call) -> Answer:
     )
     try:
         tokens = await call.services.refresh_tokens.refresh(request)
-    except WrongClient:
-        raise  # the cookie is good, for the client whose it is
+    except SessionGoesOn:
+        raise  # and so does the cookie: perhaps another client's, or a newer token's by now
     except InvalidGrant:
         if client.has_cookie:
             call.late_headers = clear_cookie()
@@ -88,7 +88,7 @@ async def log_out(call: Call) -> Answer:
                 foreign_keys=services.refresh_tokens.foreign_keys,
             )
         except InvalidRequest as error:
-            raise WrongClient(error.description, reason="another client's token") from None
+            raise SessionGoesOn(error.description, reason="another client's token") from None
         if ended:
             services.metrics.revocations.labels("sid").inc()
             services.keeper.nudge()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from service.flows.allowed_origins import AllowedOrigins
 from service.flows.client_cache import ClientCache
 from service.flows.keep_feed import FeedKeeper
 from service.flows.live_tokens import LiveTokens
@@ -39,6 +40,7 @@ class Services:
     keyring: Keyring
     clients: ClientCache
     live_tokens: LiveTokens
+    allowed_origins: AllowedOrigins
     session_issuer: SessionIssuer
     refresh_tokens: RefreshTokenGrant
     passwords: PasswordHasher

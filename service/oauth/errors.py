@@ -3,7 +3,7 @@
 OAuthError
 ├── InvalidRequest InvalidClient UnauthorizedClient UnsupportedGrantType InvalidScope
 ├── InvalidGrant
-│   └── WrongClient
+│   └── SessionGoesOn
 ├── AccessDenied ServerError
 ├── TemporarilyUnavailable
 │   └── TooManyAttempts
@@ -63,8 +63,8 @@ class InvalidGrant(OAuthError):
     code = "invalid_grant"
 
 
-class WrongClient(InvalidGrant):
-    """The refresh token is another client's, which goes on with it: nothing of it is undone."""
+class SessionGoesOn(InvalidGrant):
+    """Refused, and yet the session lives: another client's token, or reuse in shadow mode."""
 
 
 class UnauthorizedClient(OAuthError):

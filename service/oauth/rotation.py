@@ -60,7 +60,6 @@ class Stored:
     is_ended: bool
     is_bound: bool
     in_shadow: bool
-    revoked_reason: str | None
 
     def has_secret(self, token: RefreshToken) -> bool:
         """Whether the token is of this session, and not of somebody who only has our key."""

@@ -12,6 +12,8 @@ from service.redis.connection import RedisUnavailable
 from service.redis.rate_limits import SharedCounts, digest_subject, whole_seconds
 
 _PAIR = "account-address"
+# Of an account from an address, right or wrong.
+_ATTEMPTS = "attempts"
 # These are never refused for: a stranger who guesses would lock everybody else out.
 _ALARM_LINES = {"account": 100, "client": 1_000, "all": 5_000}
 _WINDOW = timedelta(minutes=15)
@@ -60,10 +62,15 @@ class LoginLimit(SharedCounts):
         *,
         per_account_and_address: int = 10,
         per_address: int = 100,
+        attempts: int = 60,
         window: timedelta = _WINDOW,
     ) -> None:
         super().__init__(redis_url, prefix, window=window)
-        self._limits = {_PAIR: per_account_and_address, "address": per_address}
+        self._limits = {
+            _PAIR: per_account_and_address,
+            "address": per_address,
+            _ATTEMPTS: attempts,
+        }
 
     async def take(self, attempt: Attempt) -> Place:
         """Take a place in every counter before the password is looked at.
@@ -83,14 +90,15 @@ class LoginLimit(SharedCounts):
     async def succeed(self, place: Place) -> None:
         """The password was right. RATE-3: resets only the counter of account and address.
 
-        In the others only this attempt's place is given back.
+        In the others only this attempt's place is given back; as an attempt it still counts, or who
+        has an account could have passwords hashed without end.
         """
         if place.retry_after is None:
             key = place.keys[_PAIR]
             self._own.forget(key)
             with suppress(RedisUnavailable):
                 await self._ask(lambda: self._storage.clear(key))
-            await self._leave(place, place.keys.keys() - {_PAIR})
+            await self._leave(place, place.keys.keys() - {_PAIR, _ATTEMPTS})
 
     async def give_back(self, place: Place) -> None:
         """The password was not looked at after all, so nothing is counted."""
@@ -142,11 +150,12 @@ class LoginLimit(SharedCounts):
             await self._add_shared(below)
 
     def _keys(self, attempt: Attempt) -> dict[str, str]:
-        # No finer than any comparison of names, or one account would have a counter per spelling.
+        # Names are ASCII, compared without regard to case; all else is nobody's, whatever it is.
         account = unicodedata.normalize("NFKC", attempt.account).casefold()
         window = str(int(time.time() // self._window_seconds))
         subjects = {
             _PAIR: (account, attempt.address),
+            _ATTEMPTS: (account, attempt.address),
             "address": (attempt.address,),
             "account": (account,),
             "client": (attempt.client_id,),

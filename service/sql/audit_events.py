@@ -90,17 +90,25 @@ async def list_audit_events(connection: Connection, limit: int) -> list[AuditEve
     return [AuditEvent(**row) for row in rows]
 
 
-async def forget_person(connection: Connection, user_id: UUID) -> None:
-    """Erase from which addresses and devices the user acted; the events stay."""
-    await connection.execute(
+async def forget_person(connection: Connection, user_id: UUID, limit: int) -> int:
+    """Erase from which address and device the user acted, in up to `limit` events that stay."""
+    rows = await connection.fetch(
         """
         UPDATE audit_events
         SET address = NULL,
             detail = detail - 'device'
-        WHERE user_id = $1 AND (address IS NOT NULL OR detail ? 'device')
+        WHERE id IN (
+            SELECT id FROM audit_events
+            WHERE user_id = $1 AND (address IS NOT NULL OR detail ? 'device')
+            LIMIT $2
+            FOR UPDATE
+        )
+        RETURNING id
         """,
         user_id,
+        limit,
     )
+    return len(rows)
 
 
 async def delete_old_audit_events(connection: Connection, age: timedelta, limit: int) -> int:

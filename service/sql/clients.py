@@ -139,17 +139,16 @@ async def set_shadow(connection: Connection, client_id: str, ttl: timedelta | No
     return row is not None
 
 
-async def is_allowed_origin(connection: Connection, origin: str) -> bool:
-    """Whether some first-party client is served from that origin."""
-    return await connection.fetchval(
+async def list_allowed_origins(connection: Connection) -> list[str]:
+    """The origins that first-party clients are served from."""
+    rows = await connection.fetch(
         """
-        SELECT EXISTS (
-            SELECT FROM clients
-            WHERE first_party AND enabled AND $1 = ANY(allowed_origins)
-        )
-        """,
-        origin,
+        SELECT DISTINCT unnest(allowed_origins) AS origin
+        FROM clients
+        WHERE first_party AND enabled
+        """
     )
+    return [row["origin"] for row in rows]
 
 
 async def lock_client(connection: Connection, client_id: str) -> str | None:

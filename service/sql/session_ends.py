@@ -34,7 +34,9 @@ class EndedSession:
     client_id: str
 
 
-async def find_owner(connection: Connection, session_id: UUID, secret_digest: bytes) -> str | None:
+async def find_client_of(
+    connection: Connection, session_id: UUID, secret_digest: bytes
+) -> str | None:
     """The client of the session that has this secret, living or not."""
     return await connection.fetchval(
         "SELECT client_id FROM sessions WHERE id = $1 AND secret_digest = $2",
@@ -139,6 +141,7 @@ async def end_surplus_sessions(
                 ORDER BY rotated_at DESC
                 OFFSET $3
             )
+            AND revoked_at IS NULL
             ORDER BY id
             FOR UPDATE
         )
@@ -211,8 +214,8 @@ async def list_sessions_of_user(
                END AS ended_at,
                CASE
                    WHEN revoked_at IS NOT NULL THEN revoked_reason
-                   WHEN expires_at <= clock_timestamp() THEN 'expired'
-                   WHEN idle_expires_at <= clock_timestamp() THEN 'not_used'
+                   WHEN idle_expires_at <= clock_timestamp()
+                       THEN CASE idle_expires_at WHEN expires_at THEN 'expired' ELSE 'not_used' END
                    WHEN client_epoch <> epoch OR NOT enabled THEN 'client_revoked'
                END AS ended_because
         FROM sessions
@@ -232,16 +235,25 @@ async def list_sessions_of_user(
     return [ShownSession(**row) for row in rows]
 
 
-async def forget_devices(connection: Connection, user_id: UUID) -> None:
-    """Erase what the user's sessions say of the devices that they are on."""
-    await connection.execute(
+async def forget_devices(connection: Connection, user_id: UUID, limit: int) -> int:
+    """Erase what up to `limit` of the user's sessions say of their devices; how many there were."""
+    rows = await connection.fetch(
         """
         UPDATE sessions
         SET device = NULL
-        WHERE id IN (SELECT id FROM sessions WHERE user_id = $1 ORDER BY id FOR UPDATE)
+        WHERE id IN (
+            SELECT id FROM sessions
+            WHERE user_id = $1 AND device IS NOT NULL
+            ORDER BY id
+            LIMIT $2
+            FOR UPDATE
+        )
+        RETURNING id
         """,
         user_id,
+        limit,
     )
+    return len(rows)
 
 
 async def delete_old_sessions(connection: Connection, limit: int) -> int:

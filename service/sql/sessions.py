@@ -30,7 +30,8 @@ class NewSession:
 async def insert_session(connection: Connection, new: NewSession) -> Session | None:
     """The session; None unless the user still has that credential version, and the client is good.
 
-    Its share of the user's row makes a change of the password wait, or be seen here.
+    Its lock on the user's row makes a change of the password wait, or be seen here. No lock that
+    logins share: they would overtake a change that waits, for as long as they keep coming.
     """
     row = await connection.fetchrow(
         """
@@ -49,7 +50,7 @@ async def insert_session(connection: Connection, new: NewSession) -> Session | N
           AND clients.enabled
           AND database_life.system_identifier = (SELECT system_identifier FROM pg_control_system())
           AND database_life.table_oid = 'database_life'::regclass::oid
-        FOR SHARE OF users
+        FOR NO KEY UPDATE OF users
         RETURNING id, user_id, client_id, client_epoch, generation, scopes, audiences, roles,
                   claims_version, auth_time, acr, amr, idle_expires_at, expires_at,
                   clock_timestamp() AS now
@@ -199,8 +200,7 @@ async def find_stored(connection: Connection, session_id: UUID) -> Stored | None
                    OR NOT clients.enabled
                    OR generation >= 4294967295 AS is_ended,
                dpop_jkt IS NOT NULL AS is_bound,
-               coalesce(shadow_until > clock_timestamp(), false) AS in_shadow,
-               revoked_reason
+               coalesce(shadow_until > clock_timestamp(), false) AS in_shadow
         FROM database_life
         LEFT JOIN (sessions JOIN clients ON clients.id = client_id) ON sessions.id = $1
         WHERE system_identifier = (SELECT system_identifier FROM pg_control_system())
@@ -225,7 +225,6 @@ _BESIDE = (
     "is_ended",
     "is_bound",
     "in_shadow",
-    "revoked_reason",
 )
 
 

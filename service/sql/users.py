@@ -105,10 +105,27 @@ async def list_users(connection: Connection) -> list[User]:
     return [_user(row) for row in rows]
 
 
-async def update_profile(connection: Connection, user_id: UUID, changes: Profile) -> User | None:
+async def wait_longer(connection: Connection) -> None:
+    """Let the transaction wait for the user's row while logins of that user come and go."""
+    await connection.execute("SET LOCAL lock_timeout = '1200ms'")
+
+
+async def list_deleted_users(connection: Connection) -> list[UUID]:
+    """Users that were deleted in the last days."""
+    rows = await connection.fetch(
+        "SELECT id FROM users WHERE deleted_at > clock_timestamp() - interval '3 days'"
+    )
+    return [row["id"] for row in rows]
+
+
+async def update_profile(
+    connection: Connection, user_id: UUID, changes: Profile, version: int | None
+) -> User | None:
     """The user with the members changed that are not None; '' clears the avatar's URL.
 
-    Its row stays locked until the transaction ends. Raises NameTaken.
+    None when it is disabled, or its credential version no longer is `version`, under which the
+    password was proven (None: none was). The row stays locked until the transaction ends. Raises
+    NameTaken.
     """
     try:
         row = await connection.fetchrow(
@@ -118,7 +135,9 @@ async def update_profile(connection: Connection, user_id: UUID, changes: Profile
                 email = coalesce($3, email),
                 full_name = coalesce($4, full_name),
                 avatar_url = nullif(coalesce($5, avatar_url), '')
-            WHERE id = $1 AND disabled_at IS NULL
+            WHERE id = $1
+              AND disabled_at IS NULL
+              AND credential_version = coalesce($6, credential_version)
             RETURNING id, username, email, full_name, avatar_url, roles, created_at, disabled_at
             """,
             user_id,
@@ -126,6 +145,7 @@ async def update_profile(connection: Connection, user_id: UUID, changes: Profile
             changes.email,
             changes.full_name,
             changes.avatar_url,
+            version,
         )
     except asyncpg.UniqueViolationError as error:
         raise NameTaken(_TAKEN[str(error.constraint_name)]) from None

@@ -111,6 +111,7 @@ def test_every_reason_against_a_registration_is_named(watchword: Watchword) -> N
     wrong = ["--scope", "a b", "--default-scope", "c", "--token-ttl", "7", "--grant", "password"]
     errors = watchword("clients", "create", "x", "--name", "\x1b[31m", *wrong).errors
     begins = ("id must", "name must", "grant types that", "scope values", "default", "access token")
+    begins += ("password needs an audience",)
     assert len(errors) == len(begins)
     for error, begin in zip(errors, begins, strict=True):
         assert error.startswith(begin)

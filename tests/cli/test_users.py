@@ -214,7 +214,7 @@ def test_a_deleted_user_leaves_an_id_and_nothing_personal(
     device = "SELECT count(*) FROM sessions WHERE user_id = $1 AND device IS NOT NULL"
     assert query(watchword, postgres, device, user.id) == 0
     assert query(watchword, postgres, personal, user.id) == 0
-    assert query(watchword, postgres, count, user.id) == events + 1  # of the deletion
+    assert query(watchword, postgres, count, user.id) == events + 2  # the deletion, the token after
     assert user.id not in listed(watchword)
     for name in (user.name, user.id):
         assert watchword("users", "delete", name, "--yes").errors == [f"there is no user {name}"]

@@ -205,7 +205,7 @@ async def test_who_was_taken_back_is_told_for_the_sake_of_disabled_clients(parts
     assert line["clients"] == [client_id]
     query = "SELECT detail FROM audit_events ORDER BY id DESC LIMIT 1"
     detail = await fetch(parts, query)
-    assert detail == {"life": line["life"], "taken_back": 1, "clients": [client_id]}
+    assert detail == {"life": line["life"], "taken_back": 1, "clients": [client_id], "users": []}
 
 
 async def test_of_pods_that_find_the_life_missing_at_once_one_begins_it(parts: Parts) -> None:

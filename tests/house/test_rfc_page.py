@@ -6,7 +6,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/rfc.md").read_text()
-NUMBER = r"\b(?:TOK|CC|ROPC|RES|AT|JWKS|REV|INT|META|RS|DIST|ATK|LIB)-\d+\b"
+PREFIXES = (
+    "TOK|AC|RT|CC|DEV|TEX|JWTB|ROPC|AUTHZ|PAR|JAR|RAR|RES|AT|IDT|JWKS|REV|INT|TSL|DIST|BCL|RPL|SSF|"
+    "GTR|META|RS|DPOP|MTLS|PRM|BCP|D21|LOGIN|PW|RATE|ATK|IOP|LIB|CONF"
+)
+NUMBER = rf"\b(?:{PREFIXES})-\d+\b"
 
 
 def test_each_number_has_its_row_and_each_row_names_tests_that_cite_it() -> None:

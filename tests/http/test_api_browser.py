@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from service.app import App
+from service.flows import allowed_origins
 from service.http.api_endpoints import ACTIONS
 from tests.http.accounts import (
     ORIGIN,
@@ -189,6 +190,13 @@ async def test_our_own_page_reads_every_answer(accounts: Accounts, browser: Devi
     assert set(statuses) == {200, 204, 400, 401, 403, 404, 405, 413, 415}
 
 
+@pytest.fixture
+def unkept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Origins are read anew for each request, where they are kept for 5 s."""
+    monkeypatch.setattr(allowed_origins, "_FRESH_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("unkept")
 async def test_one_client_s_page_does_not_read_what_another_s_gets(accounts: Accounts) -> None:
     """TOK-40: on the actual request, of that client alone."""
     other = "https://other.example"
@@ -200,6 +208,7 @@ async def test_one_client_s_page_does_not_read_what_another_s_gets(accounts: Acc
         assert readable_by(answer) == []
 
 
+@pytest.mark.usefixtures("unkept")
 async def test_a_third_partys_or_disabled_clients_origin_is_none(accounts: Accounts) -> None:
     """TOK-40: a page that was of ours is not any longer."""
     former = f"https://{uuid4().hex}.example"

@@ -50,7 +50,6 @@ STORED = Stored(
     is_ended=False,
     is_bound=False,
     in_shadow=False,
-    revoked_reason=None,
 )
 CLIENT = Client(
     id="app",
@@ -236,7 +235,7 @@ def test_a_spent_string_is_judged_as_spent_whatever_else_it_asks(
 
 @pytest.mark.parametrize("generation", [0, 9, 10, 11])
 def test_shadow_mode_and_the_reason_of_an_end_change_no_verdict(generation: int) -> None:
-    for stored in (replace(STORED, in_shadow=True), replace(STORED, revoked_reason="x")):
+    for stored in (replace(STORED, in_shadow=True), STORED):
         assert judge(at(generation), stored) is judge(at(generation), STORED)
 
 

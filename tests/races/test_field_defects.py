@@ -77,10 +77,10 @@ async def test_no_check_is_made_before_the_rotation_that_it_is_for(
 
     async def rotate() -> object:
         async with app.services.database.connection() as connection:
-            return await rotate_session(connection, presented, "off")
+            return await rotate_session(connection, presented, "off", None)
 
     async with app.services.database.transaction() as connection:
-        assert await rotate_session(connection, presented, "off") is not None
+        assert await rotate_session(connection, presented, "off", None) is not None
         others = [asyncio.create_task(rotate()) for _ in range(5)]
         await asyncio.sleep(0.05)
         assert not any(other.done() for other in others)
@@ -139,7 +139,7 @@ async def test_ending_a_session_costs_the_same_however_often_it_was_refreshed(
         before = await count_writes(app)
         assert await end_one_session(app.services.database, begun.id, "test", OPERATOR)
         after = await count_writes(app)
-        assert after - before == Counter(sessions=1, revocations=1, audit_events=1)
+        assert after - before == Counter(sessions=1, revocations=1, audit_events=2)
     newest = at_generation(app, old.token, GENERATIONS)
     assert_refused(await present(http, client, newest), "invalid_grant")
 
@@ -154,7 +154,7 @@ async def test_a_spent_token_ends_a_session_with_a_long_history_as_fast(
     spent = at_generation(app, begun.token, GENERATIONS // 2)
     before = await count_writes(app)
     assert_refused(await present(http, begun.client, spent), "invalid_grant")
-    assert await count_writes(app) - before == Counter(sessions=1, revocations=1, audit_events=1)
+    assert await count_writes(app) - before == Counter(sessions=1, revocations=1, audit_events=2)
 
 
 async def count_writes(app: App) -> Counter[str]:
@@ -200,7 +200,7 @@ async def test_storage_does_not_grow_with_rotations(
         for _ in range(times):
             for place, token in enumerate(tokens):
                 presented = Presented(token=token, client=known)
-                assert await rotate_session(connection, presented, "off") is not None
+                assert await rotate_session(connection, presented, "off", None) is not None
                 tokens[place] = token.successor
         return await measure(connection)
 

@@ -114,7 +114,7 @@ async def test_all_generations_at_once_end_the_session_once(
     assert (await fetch_session(app, begun.id))["revoked_reason"] == "refresh_reuse"
     events = Counter(await list_events(app, begun.id))
     assert max(events.values()) == 1
-    known = {"session_begun", "refresh_reuse", "refresh_retried", "refresh_dead"}
+    known = {"session_begun", "refresh_reuse", "refresh_retried", "refresh_dead", "session_ended"}
     assert {event for event, _ in events} <= known
     for generation in range(7):
         token = at_generation(app, begun.token, generation)

@@ -1,4 +1,4 @@
-"""What browsers add to a request under /api: cookies, origins, CORS. PROTOCOL LOGIN-4, TOK-40."""
+"""What browsers add to a request under /api: cookies, origins, CORS. LOGIN-4, TOK-40."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""A back-channel endpoint: POST, a form, an authenticated client, JSON back. PROTOCOL §1, ⊕.
+"""A back-channel endpoint: POST, a form, an authenticated client, JSON back. TOK-1 to TOK-18.
 
 These answer thousands of requests a second, so they are plain ASGI; `Edge` calls them directly.
 """

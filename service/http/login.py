@@ -1,4 +1,4 @@
-"""POST /api/login, /api/refresh and /api/logout: PROTOCOL LOGIN-6."""
+"""POST /api/login, /api/refresh and /api/logout: LOGIN-6."""
 
 from service.flows.begin_session import begin_session
 from service.flows.refresh_token import RefreshRequest

@@ -6,7 +6,7 @@ from service.oauth.errors import InvalidScope
 
 _SCOPE_VALUE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")
 
-# Values that only a person's sign-in can grant (PROTOCOL CC-1).
+# Values that only a person's sign-in can grant (CC-1).
 USER_SCOPES = frozenset({"openid", "offline_access"})
 
 

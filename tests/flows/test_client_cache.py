@@ -182,7 +182,7 @@ async def test_strangers_do_not_push_clients_out(
 async def test_ten_minutes_without_postgresql(
     clients: ClientCache, rows: Rows, clock: Clock
 ) -> None:
-    """DESIGN §6: those seen lately go on, known and unknown; nobody else is let in."""
+    """Those seen lately go on, known and unknown; nobody else is let in."""
     await clients.find("a")
     await clients.find("nobody")
     rows.away = True

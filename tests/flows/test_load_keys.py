@@ -101,7 +101,7 @@ async def test_keys_that_exist_are_kept_and_a_missing_one_is_made(
 async def test_loaded_keys_are_confirmed_as_of_the_question(
     empty: Settings, database: Database, master_keys: MasterKeys
 ) -> None:
-    """DESIGN §5: the answer may be late; the ten minutes count from when it was asked."""
+    """The answer may be late; the ten minutes count from when it was asked."""
     await create_first_keys(database, master_keys, empty.issuer)
     ring = Keyring(empty.issuer, master_keys)
     asked = time.monotonic()

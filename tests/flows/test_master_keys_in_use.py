@@ -1,4 +1,4 @@
-"""DESIGN §5: no pod starts whose `current` names a master key that a living pod lacks."""
+"""No pod starts whose `current` names a master key that a living pod lacks."""
 
 import shutil
 from dataclasses import replace

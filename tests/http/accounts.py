@@ -258,7 +258,7 @@ def assert_refused(
     fields: set[str] | None = None,
     cleared: bool = False,
 ) -> None:
-    """DESIGN §6: {"error", "error_description"}, with `fields` where members are at fault."""
+    """{"error", "error_description"}, with `fields` where members are at fault."""
     assert (answer.status_code, answer.json()["error"]) == (status, error), answer.text
     assert set(answer.json()) - {"fields"} == {"error", "error_description"}
     assert set(answer.json().get("fields", ())) == (fields or set()), answer.text

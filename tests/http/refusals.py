@@ -1,4 +1,4 @@
-"""What every refusal of a form endpoint looks like: E(x) and E401(x) of PROTOCOL §0."""
+"""What every refusal of a form endpoint looks like: JSON, never stored, 401 with a challenge."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Access tokens under /api: where they may stand, and whose they must be. PROTOCOL RS-1, RS-2."""
+"""Access tokens under /api: where they may stand, and whose they must be. RS-1, RS-2."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -118,7 +118,7 @@ async def test_a_refresh_token_is_no_access_token(browser: Device) -> None:
 
 
 async def test_a_machines_token_is_no_users(accounts: Accounts, browser: Device) -> None:
-    """DESIGN §6, ATK-105: though it is live."""
+    """ATK-105: though it is live."""
     token = await issue(accounts.http, await register(accounts.app))
     for method, path in NEEDING:
         answer = await browser.ask(method, path, authorization=f"Bearer {token}")
@@ -128,7 +128,7 @@ async def test_a_machines_token_is_no_users(accounts: Accounts, browser: Device)
 async def test_a_users_token_of_a_third_party_is_none_of_ours(
     accounts: Accounts, begun: Begun
 ) -> None:
-    """DESIGN §6, ATK-105: an app that a user trusts with orders does not get the account."""
+    """ATK-105: an app that a user trusts with orders does not get the account."""
     third = await begin(accounts.app, await make_public(accounts.app), begun.user)
     device = accounts.browser().take(third)
     for method, path in NEEDING:
@@ -145,7 +145,7 @@ async def test_a_users_token_of_a_third_party_is_none_of_ours(
 async def test_a_token_for_another_audience_is_none_of_ours(
     accounts: Accounts, begun: Begun, browser: Device
 ) -> None:
-    """DESIGN §6, ATK-15: the client no longer has the audience that the token was for."""
+    """ATK-15: the client no longer has the audience that the token was for."""
     client = await register_web(accounts.app, audiences=("https://a.example", "https://b.example"))
     device = accounts.browser(client).take(await begin(accounts.app, client))
     assert (await device.me()).status_code == 200

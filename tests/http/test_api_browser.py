@@ -221,7 +221,7 @@ async def test_a_third_partys_or_disabled_clients_origin_is_none(accounts: Accou
 
 @pytest.mark.parametrize("path", ["/token", "/introspect", "/revoke"])
 async def test_cors_is_for_api_alone(accounts: Accounts, path: str) -> None:
-    """DESIGN §6: what takes secrets is no place for pages."""
+    """What takes secrets is no place for pages."""
     for method in ("OPTIONS", "POST"):
         answer = await accounts.http.request(method, path, headers={"origin": ORIGIN})
         assert not [name for name in answer.headers if name.startswith("access-control")]

@@ -217,7 +217,7 @@ _bodies = st.dictionaries(_names, _values, max_size=5).map(json.dumps) | _texts
 async def test_no_body_is_a_fault_of_ours(
     accounts: Accounts, anna: User, method: str, path: str
 ) -> None:
-    """ATK-99, PROTOCOL §0: whatever is sent, no 5xx and no token."""
+    """ATK-99: whatever is sent, no 5xx and no token."""
     known = await know_user(accounts.app.services.database, anna.id)
     begun = await begin(accounts.app, accounts.web, known)
     sent: list[str] = []

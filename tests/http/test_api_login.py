@@ -1,4 +1,4 @@
-"""POST /api/login: who logs in, from where, and how tokens are delivered. PROTOCOL LOGIN-6."""
+"""POST /api/login: who logs in, from where, and how tokens are delivered. LOGIN-6."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -87,7 +87,6 @@ async def test_one_logs_in_by_name_or_address_in_any_case(accounts: Accounts, an
 async def test_without_a_client_the_configured_one_is_meant(
     accounts: Accounts, anna: User, named: str
 ) -> None:
-    """DESIGN §6."""
     client_id = {"null": None, "empty": "", "named": accounts.web.id}.get(named)
     body: dict[str, Any] = {"username": anna.username, "password": PASSWORD}
     body |= {} if named == "default" else {"client_id": client_id}
@@ -186,7 +185,7 @@ async def test_a_login_begins_a_session_of_its_own_whatever_cookie_was_there(
 async def test_an_issuer_with_a_path_has_its_accounts_under_it(
     accounts: Accounts, anna: User
 ) -> None:
-    """DESIGN §6: its own pages are those of its host; the cookie's path is / all the same."""
+    """Its own pages are those of its host; the cookie's path is / all the same."""
     issuer = accounts.app.services.issuer
     body = {"username": anna.username, "password": PASSWORD}
     async with open_accounts(accounts.app, issuer=f"{issuer}/auth") as below:

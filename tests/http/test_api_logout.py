@@ -1,4 +1,4 @@
-"""POST /api/logout: the session ends, not only the cookie. PROTOCOL LOGIN-2, LOGIN-6."""
+"""POST /api/logout: the session ends, not only the cookie. LOGIN-2, LOGIN-6."""
 
 from collections.abc import AsyncIterator
 
@@ -72,7 +72,7 @@ async def test_a_second_logout_is_as_good_as_the_first(accounts: Accounts) -> No
 
 
 async def test_a_cookie_of_another_client_ends_nothing_and_stays(accounts: Accounts) -> None:
-    """DESIGN §6, REV-2."""
+    """REV-2."""
     begun = await begin(accounts.app, accounts.web)
     other = accounts.browser(await register_web(accounts.app))
     other.refresh_token = begun.token

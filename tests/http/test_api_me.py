@@ -1,4 +1,4 @@
-"""GET and PATCH /api/me: what a user sees and changes of themselves. DESIGN §6, §7."""
+"""GET and PATCH /api/me: what a user sees and changes of themselves."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -138,7 +138,7 @@ async def test_guessing_the_password_here_is_limited_like_a_login(
 async def test_a_new_address_asks_every_session_for_a_refresh(
     accounts: Accounts, browser: Device, anna: User
 ) -> None:
-    """DESIGN §6, DIST-7: what the tokens say may have changed; the sessions go on."""
+    """DIST-7: what the tokens say may have changed; the sessions go on."""
     other = await log_in(accounts, anna)
     await change(browser, email=f"second-{anna.email}", current_password=PASSWORD)
     for device in (browser, other):
@@ -153,7 +153,7 @@ async def test_a_new_address_asks_every_session_for_a_refresh(
 async def test_a_taken_name_or_address_is_refused_whole(
     accounts: Accounts, browser: Device, anna: User
 ) -> None:
-    """DESIGN §6: 409 by member; one's own in another case is no conflict."""
+    """409 by member; one's own in another case is no conflict."""
     bert = await accounts.user()
     sent = {"full_name": "Eve", "current_password": PASSWORD}
     answer = await browser.ask("PATCH", "me", {**sent, "username": bert.username})

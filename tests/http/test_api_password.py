@@ -52,7 +52,7 @@ def change(current: object = PASSWORD, new: object = OTHER_PASSWORD) -> dict[str
 async def test_a_change_ends_every_other_session_and_keeps_this_one(
     accounts: Accounts, browser: Device, anna: User
 ) -> None:
-    """DESIGN §6: whoever had the old password is out; who changed it goes on undisturbed."""
+    """Whoever had the old password is out; who changed it goes on undisturbed."""
     others = [await log_in(accounts, anna) for _ in range(2)]
     stranger = await log_in(accounts, await accounts.user())
     answer = await browser.post("password", change())

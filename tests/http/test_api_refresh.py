@@ -1,4 +1,4 @@
-"""POST /api/refresh: sessions continued from a cookie or a body. PROTOCOL LOGIN-6, DESIGN §6."""
+"""POST /api/refresh: sessions continued from a cookie or a body. LOGIN-6."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -208,7 +208,7 @@ async def test_what_may_be_tried_again_leaves_the_cookie(
 async def test_a_cookie_of_another_clients_session_is_refused_and_stays(
     accounts: Accounts, begun: Begun, browser: Device
 ) -> None:
-    """DESIGN §6: two apps of ours share the cookie's name; the session is the other one's."""
+    """Two apps of ours share the cookie's name; the session is the other one's."""
     for generation in (0, 1):
         other = accounts.browser(await register_web(accounts.app))
         other.refresh_token = browser.refresh_token
@@ -220,7 +220,7 @@ async def test_a_cookie_of_another_clients_session_is_refused_and_stays(
 
 
 async def test_the_default_client_is_not_whoever_has_a_cookie(accounts: Accounts) -> None:
-    """DESIGN §6: an app that is not the default one names itself."""
+    """An app that is not the default one names itself."""
     client = await register_web(accounts.app)
     browser = accounts.browser(client).take(await begin(accounts.app, client))
     for body in ({}, None):

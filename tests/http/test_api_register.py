@@ -1,4 +1,4 @@
-"""POST /api/register: DESIGN §6; the rules for passwords are PW-1 to PW-3."""
+"""POST /api/register: the rules for passwords are PW-1 to PW-3."""
 
 import asyncio
 import secrets
@@ -38,7 +38,7 @@ def person(**members: Any) -> dict[str, Any]:
 
 
 async def test_who_registers_is_told_of_themselves_and_gets_no_token(accounts: Accounts) -> None:
-    """DESIGN §7: 201; a login follows, or none."""
+    """201; a login follows, or none."""
     sent = person(avatar_url="https://pictures.example/ben.png?size=64")
     answer = await accounts.browser().post("register", sent)
     assert answer.status_code == 201
@@ -107,7 +107,7 @@ BAD_MEMBERS = {
 
 @pytest.mark.parametrize("member", BAD_MEMBERS)
 async def test_what_is_wrong_is_said_by_its_member(accounts: Accounts, member: str) -> None:
-    """DESIGN §6, ATK-99, PW-1, PW-2: 400, and nothing is hashed."""
+    """ATK-99, PW-1, PW-2: 400, and nothing is hashed."""
     hashed = accounts.hasher.hashed
     for value in BAD_MEMBERS[member]:
         body = person(**{member: value})
@@ -199,7 +199,7 @@ async def test_a_password_grows_by_nfkc_before_it_is_measured(accounts: Accounts
 
 
 async def test_a_name_or_address_is_taken_once_whatever_its_case(accounts: Accounts) -> None:
-    """DESIGN §6: 409, by member."""
+    """409, by member."""
     sent = person()
     assert (await accounts.browser().post("register", sent)).status_code == 201
     again = person(username=sent["username"])
@@ -237,7 +237,7 @@ async def test_where_registration_is_closed_nobody_registers(accounts: Accounts)
 
 
 async def test_an_address_registers_so_many_an_hour(accounts: Accounts) -> None:
-    """DESIGN §6: the 409s tell who has an account, so they are limited; before any hash."""
+    """The 409s tell who has an account, so they are limited; before any hash."""
     async with open_accounts(accounts.app, registrations_per_address=3) as limited:
         browser, sent = limited.browser(), person()
         assert_refused(await browser.post("register", {}), "invalid_request", fields={

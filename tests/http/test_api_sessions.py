@@ -1,4 +1,4 @@
-"""GET and DELETE /api/sessions, DELETE /api/sessions/{id}: PROTOCOL LOGIN-3, ATK-105."""
+"""GET and DELETE /api/sessions, DELETE /api/sessions/{id}: LOGIN-3, ATK-105."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -222,7 +222,7 @@ async def test_a_login_under_way_does_not_outlive_the_end_of_all(
     end: Callable[[Accounts, User, Device], Awaitable[None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """DESIGN §6: the password was proven before, the session would begin after."""
+    """The password was proven before, the session would begin after."""
     proven, ended = asyncio.Event(), asyncio.Event()
     verify = accounts.hasher.verify
 

@@ -284,7 +284,7 @@ async def test_an_outage_is_no_fault(
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
-    """PROTOCOL §0: 503 with Retry-After, so that clients come back; no traceback."""
+    """503 with Retry-After, so that clients come back; no traceback."""
 
     async def away(_: str) -> None:
         raise error

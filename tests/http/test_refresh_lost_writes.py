@@ -44,7 +44,7 @@ async def lost(app: App, http: httpx.AsyncClient) -> tuple[Begun, str]:
 async def test_lost_rotations_are_healed(
     app: App, http: httpx.AsyncClient, lost: tuple[Begun, str]
 ) -> None:
-    """DESIGN §3: rotations commit asynchronously; a crash must not log anybody out."""
+    """Rotations commit asynchronously; a crash must not log anybody out."""
     begun, newest = lost
     healed = count_refreshes(app, "healed")
     token = await refresh(http, begun.client, newest)

@@ -261,7 +261,7 @@ async def foreign_pod(app: App) -> AsyncIterator[Instance]:
 async def test_a_key_that_another_pod_has_is_worth_another_try(
     app: App, http: httpx.AsyncClient, foreign_pod: Instance
 ) -> None:
-    """DESIGN §3: 503 while master keys are rolled out; the token is good on that other pod."""
+    """503 while master keys are rolled out; the token is good on that other pod."""
     begun = await begin(app)
     token = await unknown_key(app, http, begun)
     answer = await present(http, begun.client, token)

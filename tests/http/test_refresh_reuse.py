@@ -176,7 +176,7 @@ async def test_each_event_is_written_once_for_a_session_and_generation(
 async def test_in_shadow_mode_reuse_is_refused_and_reported_and_revokes_nothing(
     app: App, http: httpx.AsyncClient
 ) -> None:
-    """DESIGN: to learn what a client does before its sessions depend on it; it ends by itself."""
+    """To learn what a client does before its sessions depend on it; it ends by itself."""
     begun = await begin(app)
     await shadow_client(app.services.database, begun.client.id, on=True)
     newest = await refresh(http, begun.client, begun.token, times=2)

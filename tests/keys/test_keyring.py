@@ -158,7 +158,7 @@ def test_wrong_wrap_key_or_issuer_is_named(made, wrong: str) -> None:
     ids=["bit", "empty", "alg", "kid", "other wrap key", "unknown wrap key"],
 )
 def test_pending_key_that_does_not_unwrap_is_left_out_and_named(made, spoil) -> None:
-    """DESIGN §5: the set lists only keys whose private half unwraps; the pod goes on."""
+    """The set lists only keys whose private half unwraps; the pod goes on."""
     spoilt = spoil(made["pending"])
     ring = loaded(made["active"], spoilt, made["feed"])
     assert kids(ring, TOKEN) == [made["active"].kid]
@@ -228,7 +228,7 @@ def test_a_dropped_key_is_gone_for_good_whatever_the_database_says(made) -> None
 
 
 def test_key_set_is_confirmed_for_10_minutes(made) -> None:
-    """DESIGN §5: a pod signs tokens only with a set that the database confirmed lately."""
+    """A pod signs tokens only with a set that the database confirmed lately."""
     ring = keyring()
     ring.load(list(made.values()), monotonic=1000.0)
     assert CONFIRMED_TTL_SECONDS == 600
@@ -273,7 +273,7 @@ def signed(signer: RsaSigner, header: dict[str, object]) -> CompactJws:
 async def test_unconfirmed_keys_sign_no_token_but_still_answer(
     app: App, settings: Settings, make_client: MakeClient
 ) -> None:
-    """DESIGN §5: one of them may be dead, so /token answers 503; what they signed still counts."""
+    """One of them may be dead, so /token answers 503; what they signed still counts."""
     client = await make_client()
     async with app.services.database.connection() as connection:
         keys = await list_signing_keys(connection)

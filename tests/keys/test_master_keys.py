@@ -34,7 +34,7 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 def test_keys_are_read_by_kind_and_id(folder: Path) -> None:
-    """DESIGN §5: 32 bytes in base64url, one line; `current` names those used for making."""
+    """32 bytes in base64url, one line; `current` names those used for making."""
     other = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
     write(folder / "wrap-2025a.key", other)
     write(folder / "refresh-65535.key", f"{other}\r\n")
@@ -149,7 +149,7 @@ def test_missing_folder_is_said_with_what_to_do(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o400, 0o600, 0o440, 0o640, 0o660])
 def test_group_may_read(folder: Path, mode: int) -> None:
-    """DESIGN §5: Secret volumes are group-readable."""
+    """Secret volumes are group-readable."""
     for path in folder.iterdir():
         path.chmod(mode)
     assert read_master_keys(folder).wrap == {"1": bytes(range(32))}

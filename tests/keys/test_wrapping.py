@@ -65,7 +65,7 @@ def test_any_flipped_bit_of_the_master_key_is_refused() -> None:
     ids="-".join,
 )
 def test_key_unwraps_for_nothing_else(other: tuple[str, str, str, str]) -> None:
-    """DESIGN §5: issuer, purpose, algorithm and kid are bound, each by itself."""
+    """Issuer, purpose, algorithm and kid are bound, each by itself."""
     wrapped = wrap(MASTER_KEY, PLAIN, BOUND_TO)
     with pytest.raises(UnwrapError):
         unwrap(MASTER_KEY, wrapped, associated_data(*other))

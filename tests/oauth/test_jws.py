@@ -1,4 +1,4 @@
-"""Compact JWS, read strictly: RFC 7515, PROTOCOL RS-3."""
+"""Compact JWS, read strictly: RFC 7515, RS-3."""
 
 import json
 import string

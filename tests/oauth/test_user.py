@@ -1,4 +1,4 @@
-"""Users: what one may be called, and what is refused why. DESIGN §6, ATK-99."""
+"""Users: what one may be called, and what is refused why. ATK-99."""
 
 import pytest
 from hypothesis import given

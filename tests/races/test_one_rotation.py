@@ -124,7 +124,7 @@ async def test_all_generations_at_once_end_the_session_once(
 async def test_of_two_pods_that_heal_at_once_one_does_and_both_answer(
     app: App, pods: list[httpx.AsyncClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DESIGN §3: contention for one string never makes a 5xx, in whatever life."""
+    """Contention for one string never makes a 5xx, in whatever life."""
     begun = await begin(app)
     newest = await refresh(pods[0], begun.client, begun.token, times=3)
     await lose_rotations(app, begun.id, 2)
@@ -145,7 +145,7 @@ async def test_of_two_pods_that_heal_at_once_one_does_and_both_answer(
 async def test_a_row_that_is_locked_for_long_is_worth_another_try(
     app: App, http: httpx.AsyncClient
 ) -> None:
-    """DESIGN §3: 503 after two tries of 200 ms, and nothing was spent."""
+    """503 after two tries of 200 ms, and nothing was spent."""
     begun = await begin(app)
     async with app.services.database.transaction() as connection:
         await connection.execute("SELECT FROM sessions WHERE id = $1 FOR UPDATE", begun.id)

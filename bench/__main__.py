@@ -95,7 +95,7 @@ def measure(
 def measure_logins(pod: Pod) -> None:
     """CPU per login, beside that of the hash alone, which is nearly all of it."""
     yardstick = Yardstick.of_hashes()
-    many = [always(login())] * 2
+    many: list[Next] = [lambda _: login()] * 2
     run_load(many, 20)
     before = yardstick.seconds()
     cpu, database = pod.cpu_seconds(), pod.postgres_seconds()

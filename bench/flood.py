@@ -14,6 +14,8 @@ _SECONDS = 8.0
 _TOKENS_A_SECOND = 200
 _LOGINS_A_SECOND = 500
 _CONNECTIONS = 16
+# More than may wait for a hash, so that the flood does not wait for itself.
+_ATTACKERS = 128
 _TARGET = 2.0
 
 
@@ -44,7 +46,9 @@ def measure_flood(pod: Pod) -> None:
 async def _measure(message: bytes, counts: dict[bytes, int], *, flood: bool) -> Load:
     """Token requests at a steady rate, each on its time however long others take."""
     stop = asyncio.Event()
-    attackers = [asyncio.create_task(_attack(n, counts, stop)) for n in range(32 if flood else 0)]
+    attackers = [
+        asyncio.create_task(_attack(n, counts, stop)) for n in range(_ATTACKERS if flood else 0)
+    ]
     pool: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
     for _ in range(_CONNECTIONS):
         pool.put_nowait(await asyncio.open_connection("127.0.0.1", PORT))
@@ -73,7 +77,7 @@ async def _measure(message: bytes, counts: dict[bytes, int], *, flood: bool) -> 
 async def _attack(number: int, counts: dict[bytes, int], stop: asyncio.Event) -> None:
     """Guesses at a share of the flood's rate."""
     reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
-    pause, due = 32 / _LOGINS_A_SECOND, time.perf_counter() + number / _LOGINS_A_SECOND
+    pause, due = _ATTACKERS / _LOGINS_A_SECOND, time.perf_counter() + number / _LOGINS_A_SECOND
     while not stop.is_set():
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         due += pause

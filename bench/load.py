@@ -43,15 +43,19 @@ def refresh(token: str) -> bytes:
 def login(number: int = 0, password: str = PASSWORD) -> bytes:
     """A login of one of the users at the first-party client."""
     body = {"client_id": APP, "username": USERNAMES[number], "password": password}
-    return _post("/api/login", json.dumps(body), "X-Requested-With: bench\r\n", _JSON)
+    return _post("/api/login", json.dumps(body), _from_somewhere(), _JSON)
 
 
 def guess() -> bytes:
     """A wrong password of nobody, as a proxy forwards it from somewhere."""
-    somewhere = ipaddress.IPv4Address(random.getrandbits(32))
-    body = {"client_id": APP, "username": f"nobody-{somewhere}", "password": "x" * 20}
-    headers = f"X-Requested-With: bench\r\nX-Forwarded-For: {somewhere}\r\n"
-    return _post("/api/login", json.dumps(body), headers, _JSON)
+    body = {"client_id": APP, "username": f"nobody-{random.getrandbits(64)}", "password": "x" * 20}
+    return _post("/api/login", json.dumps(body), _from_somewhere(), _JSON)
+
+
+def _from_somewhere() -> str:
+    """Headers of a login, forwarded from an address of its own, which no limit knows yet."""
+    address = ipaddress.IPv4Address(random.getrandbits(32))
+    return f"X-Requested-With: bench\r\nX-Forwarded-For: {address}\r\n"
 
 
 _FORM = "application/x-www-form-urlencoded"

@@ -57,6 +57,8 @@ class Edge:
         }
         self._hosts = _hosts(services.settings)
         self._path = services.path
+        self._names = {f"{self._path}{name}": name for name in ENDPOINTS - _OPEN}
+        self._names |= {name: name for name in _OPEN}
         self._open_to_all = "*" in services.settings.allowed_hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,6 +67,7 @@ class Edge:
             await self._framework(scope, receive, send)
             return
         began, status = time.perf_counter(), 0
+        endpoint = self._name(scope["path"])
 
         async def note_status(message: Message) -> None:
             nonlocal status
@@ -78,7 +81,7 @@ class Edge:
         try:
             refused = self._refuse(scope, request)
             if refused is None:
-                app = self._endpoints.get(self._name(scope["path"]), self._framework)
+                app = self._endpoints.get(endpoint, self._framework)
                 await app(scope, receive, note_status)
             else:
                 request.error = refused.error
@@ -89,7 +92,7 @@ class Edge:
             if status == 0:
                 await send_response(note_status, response)
         finally:
-            self._note(scope, status, time.perf_counter() - began)
+            self._note(scope, endpoint, status, time.perf_counter() - began)
 
     def _refuse(self, scope: Scope, request: Request) -> Response | None:
         """The answer to a request that came over plain http from outside, or to another host."""
@@ -107,17 +110,15 @@ class Edge:
         return None
 
     def _name(self, path: str) -> str:
-        """The endpoint that a path is of, by its path under the issuer's."""
-        if not path.startswith(self._path):
-            return path if path in _OPEN else _OTHER
-        name = path[len(self._path) :]
-        if name.startswith(_SESSIONS) and "/" not in name[len(_SESSIONS) :]:
-            return f"{_SESSIONS}{{id}}"
-        return name if name in ENDPOINTS else _OTHER
+        """The endpoint that a path is of: its path under the issuer's, as in ENDPOINTS."""
+        name = self._names.get(path)
+        if name is not None:
+            return name
+        session = path.removeprefix(f"{self._path}{_SESSIONS}")
+        return f"{_SESSIONS}{{id}}" if session != path and "/" not in session else _OTHER
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, endpoint: str, status: int, seconds: float) -> None:
         request, path = request_of(scope), scope["path"]
-        endpoint = self._name(path)
         self._counter(endpoint, status).inc()
         self._histograms[endpoint].observe(seconds)
         if request.error:

@@ -122,11 +122,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         doc(
             "Password hashes at once per pod, each on a thread of lowest priority; their memory "
-            "comes on top of the pod's.",
+            "comes on top of the pod's. More than one where the pod has more than two cores.",
             ge=1,
             le=64,
         ),
-    ] = 2
+    ] = 1
     password_queue: Annotated[
         int, doc("Logins that may wait for a hash; more are answered 503.", ge=0, le=10_000)
     ] = 32

@@ -37,7 +37,7 @@ const REASONS = {
   taken_back_from_feed: "ended before a restart of the server",
   recovered: "ended while the server recovered",
   revoked_by_operator: "ended by the operator",
-  client_revoked: "the app was turned off",
+  client_revoked: "the app's operator ended all its sessions",
   user_disabled: "the account was disabled",
 };
 

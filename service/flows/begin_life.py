@@ -125,7 +125,8 @@ async def _begin(connection: Connection, footing: _Footing, loss: Loss) -> UUID:
         "users": [str(user_id) for user_id in concerned.users],
     }
     await insert_audit_event(connection, "database_life_began", **event)
-    log.warning("database_life_began", **event)
+    say = log.info if footing.history is None else log.warning  # the first is no loss
+    say("database_life_began", **event)
     return life
 
 

@@ -119,10 +119,10 @@ async def change_password(
         await wait_longer(connection)
         if not await update_password(connection, user_id, password_hash, version=version):
             return None
-        await audit(connection, "password_changed", user_id, origin)
-        return await end_all_sessions(
-            connection, user_id, "password_changed", origin, spared=spared
-        )
+        reason = "password_changed"
+        count = await end_all_sessions(connection, user_id, reason, origin, spared=spared)
+        await audit(connection, reason, user_id, origin, reason=reason, sessions=count)
+    return count
 
 
 async def enable(database: Database, user_id: UUID, origin: Origin) -> None:

@@ -1,6 +1,7 @@
 """Table sessions: how they end, and what is shown of them.
 
-Whatever writes many of them locks them in the order of their ids.
+Whatever writes many of them locks them in the order of their ids. One that is over in another way
+keeps the reason for it; what was not used for too long is over when its last token is.
 """
 
 from collections.abc import Sequence
@@ -56,7 +57,10 @@ async def end_session(connection: Connection, session_id: UUID, reason: str) -> 
         """
         UPDATE sessions
         SET revoked_at = clock_timestamp(), revoked_reason = $2
-        WHERE id = $1 AND revoked_at IS NULL
+        WHERE id = $1
+          AND revoked_at IS NULL
+          AND idle_expires_at > clock_timestamp() - interval '2 minutes'
+          AND client_epoch = (SELECT epoch FROM clients WHERE clients.id = client_id)
         RETURNING id, user_id, client_id
         """,
         session_id,
@@ -112,7 +116,11 @@ async def end_sessions_of_user(
         SET revoked_at = clock_timestamp(), revoked_reason = $2
         WHERE id IN (
             SELECT id FROM sessions
-            WHERE user_id = $1 AND revoked_at IS NULL AND id IS DISTINCT FROM $3::uuid
+            WHERE user_id = $1
+              AND revoked_at IS NULL
+              AND id IS DISTINCT FROM $3::uuid
+              AND idle_expires_at > clock_timestamp() - interval '2 minutes'
+              AND client_epoch = (SELECT epoch FROM clients WHERE clients.id = client_id)
             ORDER BY id
             FOR UPDATE
         )
@@ -188,7 +196,10 @@ async def raise_claims_versions(
         SET roles = $2, claims_version = claims_version + 1
         WHERE id IN (
             SELECT id FROM sessions
-            WHERE user_id = $1 AND revoked_at IS NULL
+            WHERE user_id = $1
+              AND revoked_at IS NULL
+              AND idle_expires_at > clock_timestamp() - interval '2 minutes'
+              AND client_epoch = (SELECT epoch FROM clients WHERE clients.id = client_id)
             ORDER BY id
             FOR UPDATE
         )

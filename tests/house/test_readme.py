@@ -13,7 +13,7 @@ MARKER = "===="
 
 # What differs from run to run: a whole token, ids, times, keys.
 MASKS = (
-    (r"eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", "TOKEN"),
+    (r"eyJ[A-Za-z0-9_-]+(\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+|…)", "TOKEN"),
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"),
     (r'"n":"[A-Za-z0-9_-]{342}"', '"n":"MODULUS"'),
     (r'"kid":"[A-Za-z0-9_-]{43}"', '"kid":"KID"'),

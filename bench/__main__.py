@@ -37,9 +37,9 @@ def main() -> None:
         print_row("what", "figure", "", "target", "")
         print_row("resident memory, MiB", f"{pod.resident_mib():.0f}", "", "120", "after the load")
         print_row("start to ready, s", f"{pod.started_in:.2f}", "", "2", "keys exist")
-        measure_contention()
         measure_logins(pod)
         measure_flood(pod)
+        measure_contention()
 
 
 def measure_costs(pod: Pod) -> None:

@@ -38,10 +38,11 @@ def test_refresh_keys_that_not_every_pod_has(
     master = [text for _, subject, text in findings(watchword) if subject == "master keys"]
     _, lacks_current, *uneven = master
     assert lacks_current == f"the pod {another_pod} lacks the refresh key 1: roll it out first"
-    (other,) = uneven
-    assert f":{pod.process.pid} lacks the refresh keys 2, 3 that other pods hold: give" in other
+    # Beside this pod there may be some that ended less than a minute ago.
+    lacking = f":{pod.process.pid} lacks the refresh keys 2, 3 that other pods hold: give"
+    assert [lacking in text for text in uneven].count(True) == 1
     levels = [level for level, subject, _ in findings(watchword) if subject == "master keys"]
-    assert levels == ["ok", "fault", "warning"]
+    assert levels == ["ok", "fault", *["warning"] * len(uneven)]
 
 
 def test_a_current_refresh_key_that_no_pod_has(

@@ -104,4 +104,6 @@ def test_redis_being_away_neither_fails_nor_soils_what_is_printed(watchword: Wat
     )
     assert result.returncode == 0
     assert result.stdout == f"tokens of {client_id} below epoch 1 are void\n"
-    assert result.stderr == "note: Redis is away; verifiers hear of it over HTTP until it is back\n"
+    # Nothing, where a pod that lives in the same database was faster to publish it.
+    note = "note: Redis is away; verifiers hear of it over HTTP until it is back\n"
+    assert result.stderr in {"", note}

@@ -62,9 +62,9 @@ class Edge:
         self._open_to_all = "*" in services.settings.allowed_hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI connection: HTTP requests are guarded and logged, lifespan goes through."""
+        """One ASGI connection: HTTP requests are guarded and logged, lifespan is answered."""
         if scope["type"] != "http":
-            await self._framework(scope, receive, send)
+            await _live(receive, send)
             return
         began, status = time.perf_counter(), 0
         endpoint = self._name(scope["path"])
@@ -146,6 +146,14 @@ class Edge:
             counter = self._services.metrics.requests.labels(*labels)
             self._counters[endpoint, status] = counter
         return counter
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """The lifespan protocol: nothing here begins or ends with the server."""
+    await receive()
+    await send({"type": "lifespan.startup.complete"})  # pyright: ignore[reportArgumentType]
+    await receive()
+    await send({"type": "lifespan.shutdown.complete"})  # pyright: ignore[reportArgumentType]
 
 
 _common = (

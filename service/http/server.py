@@ -52,6 +52,8 @@ class _Server(uvicorn.Server):
         except BaseException as error:
             if self.started:
                 await self.shutdown(sockets)
+            else:
+                self.lifespan.startup_failed = True  # else its cancellation is logged as a failure
             if not (isinstance(error, asyncio.CancelledError) and self.stopping):
                 raise
 

@@ -32,7 +32,7 @@ class PasswordProof:
         self._passwords = passwords
         self._limit = limit
         self._metrics = metrics
-        self._under_way: Counter[str] = Counter()
+        self._under_way: Counter[tuple[str, str]] = Counter()
 
     async def prove(
         self, name: str, password: str, *, client_id: str, address: str, origin: Origin
@@ -45,11 +45,11 @@ class PasswordProof:
         """
         password = normalize(password, "password")
         attempt = Attempt(account=name, address=address, client_id=client_id)
-        with self._share_of_pool(name.casefold(), address):
+        with self._share_of_pool(("account", name.casefold()), ("address", address)):
             return await self._prove(attempt, password, origin)
 
     @contextmanager
-    def _share_of_pool(self, *subjects: str) -> Iterator[None]:
+    def _share_of_pool(self, *subjects: tuple[str, str]) -> Iterator[None]:
         """Let no account and no address have more of the pool than its share, right or wrong."""
         if self._passwords.is_full:
             raise HashingBusy

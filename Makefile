@@ -5,30 +5,31 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 SQUAWK := $(BIN)/squawk --pg-version 15.0 --assume-in-transaction --no-error-on-unmatched-pattern
 COMPILE := uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 \
-	--generate-hashes --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml
+	--no-strip-extras --generate-hashes --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check lint fmt bench lock clean
+.PHONY: help run example test test-slow check lint fmt bench lock clean
 
 # A stamp made in another folder, or for a Python that is gone, is none.
 $(shell test -x $(BIN)/python && test "$$(cat $(READY) 2>&1)" = '$(CURDIR)' || rm -f $(READY))
 
 # Without a stamp the environment may be half made: it is begun anew.
-$(READY): requirements-dev.txt pyproject.toml
+$(READY): requirements-dev.txt pyproject.toml verifier/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
 	  "Watchword needs Python 3.11 or newer. If you have one: make PYTHON=python3.12 ..."; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo \
-	  "$(PYTHON) can't make environments. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || { echo "On Debian: apt-get install python3-venv"; exit 1; }
 	@echo 'making the environment (about a minute, once)'
 	@test -f $@ || $(PYTHON) -m venv --clear .venv
 	@rm -f $@
 	@$(PIP) --require-hashes -r requirements-dev.txt
-	@PYTHONWARNINGS=ignore $(PIP) --no-index --no-deps --no-build-isolation -e .
+	@PYTHONWARNINGS=ignore $(PIP) --no-index --no-deps --no-build-isolation -e . -e ./verifier
 	@echo '$(CURDIR)' > $@
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 run: $(READY) ## Everything on this machine, one command; PORT=8001 for another port
 	@$(BIN)/watchword dev --port $(PORT)
+example: $(READY) ## Two services that verify for themselves, and a token taken back from both
+	@$(BIN)/python -m examples.services
 test: $(READY) ## The tests but the slow ones
 	@$(BIN)/pytest
 test-slow: $(READY) ## The slow tests; as root on Debian installs the servers that they need
@@ -36,6 +37,7 @@ test-slow: $(READY) ## The slow tests; as root on Debian installs the servers th
 	@$(BIN)/pytest -m slow
 check: lint ## Format, lint, types, import directions, migrations, known vulnerabilities
 	$(BIN)/basedpyright --level error
+	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(SQUAWK) -e require-timeout-settings 'migrations/*.expand.sql'
 	$(SQUAWK) -e require-timeout-settings,ban-drop-column,ban-drop-table,renaming-column,renaming-table \

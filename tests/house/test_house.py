@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("service", "migrations")
+ROOMS = ("service", "migrations", "verifier")
 NAMES_THAT_SAY_NOTHING = {"utils", "helpers", "common", "base", "manager"}
 OF_ONE_MACHINE = re.compile(
     r"(?<![\w.~/-])/(work|root|home|Users)/\w"  # a path of one machine
@@ -37,7 +37,7 @@ def make_targets() -> list[str]:
 
 
 def pins(lock: str) -> dict[str, str]:
-    return dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", (ROOT / lock).read_text(), re.MULTILINE))
+    return dict(re.findall(r"^([a-z0-9.-]+)(?:\[.+\])?==(\S+)", (ROOT / lock).read_text(), re.MULTILINE))
 
 
 def test_files_have_at_most_300_lines() -> None:
@@ -90,9 +90,11 @@ def test_the_locks_hold_every_dependency() -> None:
     runtime = project["project"]["dependencies"]
     tools = project["dependency-groups"]["tools"]
     embedded = project["project"]["optional-dependencies"]["dev"]
+    verifier = tomllib.loads((ROOT / "verifier/pyproject.toml").read_text())["project"]
+    extras = [name for extra in verifier["optional-dependencies"].values() for name in extra]
     for lock, wanted in (
         ("requirements.txt", runtime),
-        ("requirements-dev.txt", [*runtime, *tools, *embedded]),
+        ("requirements-dev.txt", [*runtime, *tools, *embedded, *verifier["dependencies"], *extras]),
     ):
         names = {re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower() for requirement in wanted}
         assert names - pins(lock).keys() == set(), f"{lock}: make lock"

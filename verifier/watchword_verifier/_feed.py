@@ -1,0 +1,301 @@
+"""The revocation feed: entries and heartbeats are proven here, and nothing counts before.
+
+Pure but for the facts and keys that it fills: whoever reads Redis or asks over HTTP hands in what
+came, and says when. docs/reference/revocation-feed.md is the contract.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from watchword_verifier._errors import Malformed
+from watchword_verifier._facts import Fact, Facts, UnknownFact, read_fact
+from watchword_verifier._jws import digest, parse_compact, parse_payload
+from watchword_verifier._keys import Keys
+from watchword_verifier._pulse import Pulse
+
+_ENTRY, _HEARTBEAT = "revocation-feed+jwt", "revocation-heartbeat+jwt"
+_MAX_LENGTH = 64 * 1024
+_MAX_FACTS = 256
+
+
+class Faulty(Exception):
+    """What came is no feed of this issuer, or not whole; the text says what is wrong."""
+
+
+class UnknownFeedKey(Faulty):
+    """Signed by a key that the feed's key set does not list: it may have to be fetched again."""
+
+
+class KilledFeedKey(Faulty):
+    """The feed says that a key of its own was killed: the key set has to be fetched before more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A proven heartbeat; times in milliseconds since 1970, by the server's clock."""
+
+    epoch: str
+    head: int
+    digest: str
+    floor: int
+    time: int
+    database_read_at: int
+    killed_kids: tuple[str, ...]
+
+    @property
+    def order(self) -> tuple[str, int, int]:
+        """What only rises: epochs are UUIDv7, whose text sorts by time."""
+        return (self.epoch, self.head, self.time)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When something came: by the monotonic clock, and by the wall's, both in seconds."""
+
+    monotonic: float
+    wall: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    epoch: str
+    number: int
+    prev: str
+    facts: tuple[Fact, ...]
+    digest: str
+
+
+class Feed:
+    """One follower's place in the feed.
+
+    `number` is the last entry processed of `epoch`, the epoch of the newest accepted heartbeat.
+    The follower has kept up with a heartbeat once it processed every entry up to the heartbeat's
+    head, each proven and chained; `age` counts from the newest such heartbeat. `is_complete` once
+    it did so for the first time.
+    """
+
+    def __init__(
+        self, issuer: str, keys: Keys, facts: Facts, *, max_staleness: float, leeway: float
+    ) -> None:
+        self._issuer = issuer
+        self._keys = keys
+        self._facts = facts
+        self._first_within = max_staleness + leeway
+        self._pulse = Pulse()
+        self._digest: str | None = None
+        self._text = ""
+        self._seen: tuple[float, float] = (0.0, 0.0)
+        self._checked: set[str] = set()
+        self.heartbeat: Heartbeat | None = None
+        self.number = 0
+        self.is_complete = False
+
+    @property
+    def epoch(self) -> str:
+        """The epoch that is followed; empty before the first heartbeat."""
+        return self.heartbeat.epoch if self.heartbeat else ""
+
+    @property
+    def delay(self) -> float:
+        """By how much the newest heartbeat came late, at least; seconds."""
+        return self._seen[1]
+
+    def age(self, monotonic: float) -> float:
+        """Seconds since the newest heartbeat with which this follower kept up."""
+        return self._pulse.age(monotonic)
+
+    def database_age(self, monotonic: float) -> float:
+        """Seconds since the server last read its database, as far as the newest heartbeat says."""
+        if self.heartbeat is None:
+            return float("inf")
+        return self.age(monotonic) + (self.heartbeat.time - self.heartbeat.database_read_at) / 1000
+
+    def hear(self, jws: str, now: Moment, *, trusted: bool = False) -> bool:
+        """Take a heartbeat in; whether it was newer than the newest so far.
+
+        An older one is ignored: it is a replay. `trusted` says that it came from the issuer over
+        TLS. Raises Faulty, UnknownFeedKey.
+        """
+        if jws == self._text and not trusted:
+            return False
+        heartbeat = self._read_heartbeat(jws)
+        known = self.heartbeat
+        if known is not None and heartbeat.order <= known.order:
+            return False
+        sent = heartbeat.time / 1000
+        if known is None and not trusted and abs(now.wall - sent) > self._first_within:
+            raise Faulty("the first heartbeat is of another time than this machine's clock")
+        if known is None or heartbeat.epoch != known.epoch:
+            self._pulse.forget()
+        delay = self._pulse.delay(sent, monotonic=now.monotonic, wall=now.wall, trusted=trusted)
+        self._keys.kill(heartbeat.killed_kids)
+        self._seen = (now.monotonic, delay)
+        self._text, self.heartbeat = jws, heartbeat
+        self._follow(heartbeat, is_new_epoch=known is None or heartbeat.epoch != known.epoch)
+        self._settle(heartbeat)
+        return True
+
+    def take(self, epoch: str, page: Sequence[str]) -> int:
+        """Take in entries in the order of their numbers; how many were new.
+
+        Those that were processed already are passed over. It is enough to check the signature of
+        the last one, and the chain back from there; where that fails, each is checked by itself,
+        and what is proven is taken. Raises Faulty, UnknownFeedKey, in both cases after taking it.
+        """
+        heartbeat = self.heartbeat
+        if heartbeat is None or epoch != heartbeat.epoch or not page:
+            return 0
+        before = self.number
+        try:
+            self._take_chained(epoch, page)
+        except Faulty:
+            self._take_each(epoch, page)
+        if self.number > before:
+            self._settle(heartbeat)
+        return self.number - before
+
+    def begin_again(self) -> None:
+        """Forget the place, not the facts: stale until the epoch was read again from its floor."""
+        if self.heartbeat is not None:
+            self._begin(self.heartbeat)
+            self._pulse.fall_behind()
+
+    def _read_heartbeat(self, jws: str) -> Heartbeat:
+        claims = self._prove(jws, _HEARTBEAT)
+        heartbeat = _heartbeat(claims)
+        suspects = set(heartbeat.killed_kids) & self._keys.feed.keys.keys() - self._checked
+        if suspects:
+            # Whether a key of the feed was killed says the key set, fetched over TLS: else a
+            # stolen key could kill the good one.
+            raise KilledFeedKey("a key of the feed was killed")
+        return heartbeat
+
+    def trust_feed_keys(self) -> None:
+        """The feed's key set was fetched past all caches just now: what it lists is not killed."""
+        self._checked |= self._keys.feed.keys.keys()
+
+    def _follow(self, heartbeat: Heartbeat, *, is_new_epoch: bool) -> None:
+        """Begin where a new epoch begins, or where this follower fell behind the floor."""
+        if is_new_epoch or self.number < heartbeat.floor - 1:
+            self._begin(heartbeat)
+
+    def _begin(self, heartbeat: Heartbeat) -> None:
+        self.number = heartbeat.floor - 1
+        if self.number == heartbeat.head:
+            self._digest = heartbeat.digest
+        else:
+            self._digest = digest(heartbeat.epoch) if self.number == 0 else None
+
+    def _settle(self, heartbeat: Heartbeat) -> None:
+        """Note that the heartbeat was kept up with, if it was. Raises Faulty on another chain."""
+        if self.number < heartbeat.head:
+            return
+        if self.number == heartbeat.head and self._digest != heartbeat.digest:
+            self.begin_again()
+            raise Faulty("the heartbeat names another head")
+        self.is_complete = True
+        self._pulse.keep_up(*self._seen)
+
+    def _take_chained(self, epoch: str, page: Sequence[str]) -> None:
+        """All or nothing: the last is proven by its signature, the others by the chain."""
+        last = _entry(self._prove(page[-1], _ENTRY), page[-1])
+        entries = [_entry(_parse_unproven(jws), jws) for jws in page[:-1]] + [last]
+        for before, entry in pairwise(entries):
+            if entry.prev != before.digest or entry.number != before.number + 1:
+                raise Faulty(f"entry {entry.number} does not chain to the one before it")
+        for entry in entries:
+            self._process(epoch, entry)
+
+    def _take_each(self, epoch: str, page: Sequence[str]) -> None:
+        for jws in page:
+            self._process(epoch, _entry(self._prove(jws, _ENTRY), jws))
+
+    def _process(self, epoch: str, entry: _Entry) -> None:
+        """Take the facts of a proven entry, if it is the next one."""
+        if entry.epoch != epoch:
+            raise Faulty("an entry of another epoch")
+        if entry.number <= self.number:
+            return
+        if entry.number != self.number + 1:
+            raise Faulty(f"entry {self.number + 1} is missing")
+        if self._digest is not None and entry.prev != self._digest:
+            self.begin_again()
+            raise Faulty(f"entry {entry.number} does not chain to the one before it")
+        for fact in entry.facts:
+            self._facts.add(fact)
+        self._keys.kill([fact.subject for fact in entry.facts if fact.kind == "kid"])
+        self.number, self._digest = entry.number, entry.digest
+
+    def _prove(self, jws: str, typ: str) -> dict[str, Any]:
+        """The claims of what the feed's keys signed for this issuer."""
+        try:
+            parsed = parse_compact(jws, max_length=_MAX_LENGTH)
+            if parsed.header.typ != typ:
+                raise Faulty(f"something else stands where a {typ} belongs")
+            key = self._keys.feed.keys.get(parsed.header.kid)
+            if key is None:
+                raise UnknownFeedKey(f"a {typ} by a key that the feed's key set does not list")
+            if not key.verifies(parsed):
+                raise Faulty(f"a {typ} with a bad signature")
+            claims = parse_payload(parsed.payload)
+        except Malformed as error:
+            raise Faulty(f"a {typ} that can't be read: {error}") from None
+        if claims.get("iss") != self._issuer:
+            raise Faulty(f"a {typ} of another issuer")
+        return claims
+
+
+def place_of(jws: str) -> tuple[str, int]:
+    """The epoch and number that an entry gives itself, unproven. Raises Faulty."""
+    claims = _parse_unproven(jws)
+    epoch, number = claims.get("epoch"), claims.get("n")
+    if not isinstance(epoch, str) or type(number) is not int:
+        raise Faulty("an entry without epoch or number")
+    return epoch, number
+
+
+def _parse_unproven(jws: str) -> dict[str, Any]:
+    """The claims of an entry that the chain will prove. Raises Faulty."""
+    try:
+        return parse_payload(parse_compact(jws, max_length=_MAX_LENGTH).payload)
+    except Malformed as error:
+        raise Faulty(f"an entry that can't be read: {error}") from None
+
+
+def _entry(claims: dict[str, Any], jws: str) -> _Entry:
+    epoch, number, prev, members = (claims.get(name) for name in ("epoch", "n", "prev", "facts"))
+    if not isinstance(epoch, str) or type(number) is not int or not isinstance(prev, str):
+        raise Faulty("an entry without epoch, number or chain")
+    if not isinstance(members, list) or not 0 < len(members) <= _MAX_FACTS:
+        raise Faulty(f"entry {number} has no facts, or too many")
+    try:
+        facts = tuple(map(read_fact, members))
+    except UnknownFact as error:
+        raise Faulty(f"entry {number}: {error}") from None
+    return _Entry(epoch, number, prev, facts, digest(jws))
+
+
+_MEMBERS: dict[str, type] = {
+    "epoch": str,
+    "head": int,
+    "digest": str,
+    "floor": int,
+    "time": int,
+    "database_read_at": int,
+    "killed_kids": list,
+}
+
+
+def _heartbeat(claims: dict[str, Any]) -> Heartbeat:
+    members = {name: claims.get(name) for name in _MEMBERS}
+    if any(type(members[name]) is not kind for name, kind in _MEMBERS.items()):
+        raise Faulty("a heartbeat that lacks something")
+    kids = claims["killed_kids"]
+    if not all(isinstance(kid, str) for kid in kids):
+        raise Faulty("a heartbeat with killed keys that are no names")
+    if not 1 <= claims["floor"] <= claims["head"] + 1:
+        raise Faulty("a heartbeat with a floor above its head")
+    known: dict[str, Any] = {**members, "killed_kids": tuple(kids)}
+    return Heartbeat(**known)

@@ -1,8 +1,9 @@
 """What a verifier consists of: keys and revocations followed in the background, and the judge."""
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 
@@ -23,7 +24,10 @@ from watchword_verifier._rules import Rules
 from watchword_verifier._sources import HttpSource, RedisSource
 from watchword_verifier._status import Status, Watch, to_timedelta
 
+_log = logging.getLogger("watchword_verifier")
+
 _CLOCK = Clock()
+_PAUSE_SECONDS = 1.0
 
 
 class Engine:
@@ -61,6 +65,8 @@ class Engine:
 
     async def start(self) -> None:
         """Begin to follow; wait until keys and a snapshot are here, or `start_timeout`."""
+        if self._tasks is not None:
+            raise RuntimeError("the verifier was started already")
         options = self._options
         await self._stack.enter_async_context(self._fetcher)
         redis = None
@@ -185,11 +191,11 @@ class Engine:
 
         follower.on_progress = self._keys.on_change = progress
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keys.run())
-            tasks.create_task(follower.run())
-            tasks.create_task(watch.run())
+            tasks.create_task(_forever("the keys", self._keys.run))
+            tasks.create_task(_forever("the revocations", follower.run))
+            tasks.create_task(_forever("the status", watch.run))
             if receipts is not None:
-                tasks.create_task(receipts.run())
+                tasks.create_task(_forever("receipts", receipts.run))
 
     def _receipt(self) -> Receipt | None:
         if not self._feed.is_complete:
@@ -209,3 +215,13 @@ class Engine:
             self._wall_ahead = ahead
         if self._facts.drop_expired(wall, self._leeway):
             self._wall_ahead = max(self._wall_ahead, ahead)
+
+
+async def _forever(what: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Begin again after a defect, which the log tells: to stand still would be noticed too late."""
+    while True:
+        try:
+            await run()
+        except Exception:  # noqa: BLE001 (whatever it is)
+            _log.exception("following %s failed: beginning again", what)
+        await asyncio.sleep(_PAUSE_SECONDS)

@@ -29,7 +29,11 @@ class UnknownFeedKey(Faulty):
 
 
 class KilledFeedKey(Faulty):
-    """The feed says that a key of its own was killed: the key set has to be fetched before more."""
+    """The feed says that keys of its own were killed: its key set has to be fetched before more."""
+
+    def __init__(self, kids: set[str]) -> None:
+        super().__init__("keys of the feed were killed")
+        self.kids = kids
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +173,12 @@ class Feed:
         if suspects:
             # Whether a key of the feed was killed says the key set, fetched over TLS: else a
             # stolen key could kill the good one.
-            raise KilledFeedKey("a key of the feed was killed")
+            raise KilledFeedKey(suspects)
         return heartbeat
 
-    def trust_feed_keys(self) -> None:
-        """The feed's key set was fetched past all caches just now: what it lists is not killed."""
-        self._checked |= self._keys.feed.keys.keys()
+    def trust_feed_keys(self, kids: set[str]) -> None:
+        """Those of these keys that the feed's key set, fetched just now, still lists live on."""
+        self._checked |= kids & self._keys.feed.keys.keys()
 
     def _follow(self, heartbeat: Heartbeat, *, is_new_epoch: bool) -> None:
         """Begin where a new epoch begins, or where this follower fell behind the floor."""

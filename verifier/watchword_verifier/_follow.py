@@ -98,7 +98,7 @@ class Follower:
         """Get the keys that are lacking; else log what is wrong, once, and let the other help."""
         if isinstance(error, KilledFeedKey):
             if await self._keys.feed.fetch(past_caches=True):
-                self._feed.trust_feed_keys()
+                self._feed.trust_feed_keys(error.kids)
             return
         if isinstance(error, UnknownFeedKey) and await self._keys.feed.fetch_for_unknown():
             return
@@ -143,9 +143,12 @@ class Follower:
         wait = min(_MAX_WAIT, self._max_staleness / 3)
         if not self._feed.epoch or (self._redis is not None and not self._confirmed):
             wait = 0.0
+        began, before = self._clock.monotonic(), self._feed.number
         await self._poll(http, wait)
         self._confirmed = True
         self._heard("http")
+        if wait and self._feed.number == before and self._clock.monotonic() - began < 1.0:
+            await asyncio.sleep(1.0)  # one that answers without waiting must not be asked at once
 
     async def _poll(self, http: HttpSource, wait: float) -> None:
         """Take what follows this follower's place, page by page, and the heartbeat at its end."""

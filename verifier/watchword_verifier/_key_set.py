@@ -100,16 +100,16 @@ class KeySet:
 
     async def run(self) -> None:
         """Fetch the set again whenever it has aged, until cancelled."""
-        retry = _MIN_RETRY
+        retry, expected = _MIN_RETRY, False
         while True:
-            expected = self._due.is_set()
+            expected = expected or self._due.is_set()
             self._due.clear()
-            if (expected or self.age >= self._max_age) and not await self.fetch(
-                past_caches=expected
-            ):
-                pause, retry = retry, min(2 * retry, _MAX_RETRY)
+            if not expected and self.age < self._max_age:
+                pause = self._max_age - self.age
+            elif await self.fetch(past_caches=expected):
+                pause, retry, expected = self._max_age, _MIN_RETRY, False
             else:
-                pause, retry = max(self._max_age - self.age, _MIN_RETRY), _MIN_RETRY
+                pause, retry = retry, min(2 * retry, _MAX_RETRY)
             try:
                 async with asyncio.timeout(pause):
                     await self._due.wait()

@@ -154,8 +154,10 @@ class Follower:
         """Take what follows this follower's place, page by page, and the heartbeat at its end."""
         feed, begun = self._feed, list[tuple[str, list[str]]]()
         epoch, after = feed.epoch, feed.number
+        # A pod that has not read its database lately may be the only one that is cut off from it.
+        elsewhere = feed.database_age(self._clock.monotonic()) > _RESERVE_AFTER
         while True:
-            page = await http.page(epoch, after, wait=wait)
+            page = await http.page(epoch, after, wait=wait, elsewhere=elsewhere)
             if page.entries:
                 epoch, after = place_of(page.entries[-1])
                 if epoch == feed.epoch:

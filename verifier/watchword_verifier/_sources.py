@@ -81,13 +81,17 @@ class HttpSource:
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
 
-    async def page(self, epoch: str, after: int, *, wait: float) -> Page:
-        """Entries after a number, waiting so long for one; without an epoch from the floor."""
+    async def page(self, epoch: str, after: int, *, wait: float, elsewhere: bool = False) -> Page:
+        """Entries after a number, waiting so long for one; without an epoch from the floor.
+
+        `elsewhere`: over a connection that is not kept: the next may lead to another pod.
+        """
         place: dict[str, str | int] = {"epoch": epoch, "after": after} if epoch else {}
         try:
             answer = await self._fetcher.get(
                 f"{self._fetcher.issuer}/revocations",
                 params={**place, "wait": int(wait)},
+                headers={"connection": "close"} if elsewhere else None,
                 max_length=_MAX_PAGE_LENGTH,
                 wait=wait,
                 authenticated=True,

@@ -12,13 +12,16 @@ from litestar.types import ASGIApp
 
 from service.background import Pod, run, say_goodbye
 from service.flows.allowed_origins import AllowedOrigins
+from service.flows.await_receipts import ReceiptReader
 from service.flows.client_cache import ClientCache
 from service.flows.heal_session import Healer
 from service.flows.keep_feed import FeedKeeper
 from service.flows.live_tokens import LiveTokens
+from service.flows.note_receipts import ReceiptBook
 from service.flows.prove_password import PasswordProof
 from service.flows.refresh_token import RefreshTokenGrant
 from service.flows.refresh_verdicts import RefreshVerdicts
+from service.flows.serve_feed import FeedServer
 from service.flows.session_tokens import SessionIssuer
 from service.flows.start import (
     describe_pod,
@@ -31,6 +34,8 @@ from service.http.error_responses import litestar_handlers
 from service.http.health import health_handlers
 from service.http.introspect import introspect
 from service.http.metadata import metadata_handlers
+from service.http.receipts import receipts
+from service.http.revocation_feed import feed_endpoint
 from service.http.revoke import revoke
 from service.http.services import Services
 from service.http.token import token
@@ -46,6 +51,9 @@ from service.telemetry import Metrics
 
 # PostgreSQL's synchronous_commit for rotations; all else waits as the cluster is set up to.
 _COMMITS = {"async": "off", "sync": "on"}
+
+# How much of a pod's connections waiting followers may take.
+_FOLLOWERS = 0.75
 
 # For background work; requests never wait for these.
 _REDIS_SECONDS = 1.0
@@ -93,6 +101,8 @@ def create_app(services: Services) -> ASGIApp:
         "/token": form_endpoint(services, token),
         "/revoke": form_endpoint(services, revoke),
         "/introspect": form_endpoint(services, introspect, always_challenge=True),
+        "/revocations": feed_endpoint(services),
+        "/revocations/receipts": form_endpoint(services, receipts),
         **api_endpoints(services),
     }
     return Edge(endpoints, litestar, services)
@@ -134,6 +144,7 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
     metrics.hashing.labels("running").set_function(lambda: passwords.running_now)
     metrics.hashing.labels("waiting").set_function(lambda: passwords.waiting_now)
     keeper = FeedKeeper(database, feed, keyring, settings.issuer, metrics)
+    metrics.feed_followers.set_function(lambda: keeper.news.followers)
     issuer = SessionIssuer(keyring, settings.issuer)
     services = Services(
         settings=settings,
@@ -153,6 +164,11 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
         passwords=passwords,
         proof=PasswordProof(database, passwords, login_limit, metrics),
         keeper=keeper,
+        feed_server=FeedServer(
+            database, keeper, max_followers=int(settings.max_connections * _FOLLOWERS)
+        ),
+        receipts=ReceiptBook(database, metrics),
+        receipt_reader=ReceiptReader(database),
         limit=limit,
         registration_limit=registration_limit,
         metrics=metrics,

@@ -16,6 +16,7 @@ from service.flows.start import (
     report_pod,
     wait_for_schema,
 )
+from service.flows.watch_verifiers import VerifierWatch
 from service.http.services import Services
 from service.keys.master_keys import MasterKeys
 from service.redis.feed import RedisFeed
@@ -66,6 +67,7 @@ async def run(pod: Pod) -> None:
             _every(_KEYS_EVERY, lambda: renew_keys(database, keyring, services.issuer))
         )
         tasks.create_task(_every(_REPORT_EVERY, lambda: _report(pod)))
+        tasks.create_task(_every(_REPORT_EVERY, VerifierWatch(database, services.metrics).look))
         tasks.create_task(
             _every(_PURGE_EVERY, lambda: purge(database, audit_retention=settings.audit_retention))
         )

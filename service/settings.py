@@ -104,6 +104,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             pattern="^(async|sync)$",
         ),
     ] = "async"
+    revocations_over_http: Annotated[
+        str,
+        doc(
+            "Who may follow the revocation feed at `/revocations`: `open`: anybody (its facts name "
+            "no person); `clients`: confidential clients, by HTTP Basic; `closed`: nobody.",
+            pattern="^(open|clients|closed)$",
+        ),
+    ] = "open"
     first_party_client_id: Annotated[
         str, doc("First-party client that a request to `/api` means when it names none.")
     ] = ""

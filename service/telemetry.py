@@ -78,7 +78,7 @@ class Metrics:
         )
         self.latency = Histogram(
             "watchword_http_request_duration_seconds",
-            "Time from a request's head to the end of its answer.",
+            "Time from a request's head to the end of its answer, less what it asked to wait for.",
             ("endpoint",),
             buckets=_SECONDS,
             registry=registry,
@@ -122,9 +122,26 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.revocation_seen = Histogram(
+            "watchword_revocation_seen_seconds",
+            "From a fact's writing to a verifier's receipt, which may come up to a second late.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.verifiers = Gauge(
+            "watchword_verifiers",
+            "Verifiers that report: current, behind for more than 5 s, or missing for 30 s.",
+            ("state",),
+            registry=registry,
+        )
         self.feed_head = Gauge("watchword_feed_head", "The newest number.", registry=registry)
         self.feed_repairs = Counter(
             "watchword_feed_repairs", "Streams mended, by cause.", ("cause",), registry=registry
+        )
+        self.feed_followers = Gauge(
+            "watchword_feed_followers",
+            "Followers that wait for news over HTTP.",
+            registry=registry,
         )
         self.heartbeat_at = Gauge(
             "watchword_feed_heartbeat_timestamp_seconds",

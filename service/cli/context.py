@@ -28,6 +28,7 @@ from service.keys.keyring import Keyring, KeyringError
 from service.keys.master_keys import MasterKeyError, MasterKeys, read_master_keys
 from service.oauth.client import is_client_id
 from service.oauth.errors import OAuthError
+from service.oauth.feed import Head
 from service.oauth.password import UnfitPassword
 from service.oauth.user import KnownUser
 from service.redis.feed import RedisFeed
@@ -150,17 +151,21 @@ async def open_keyring(context: Opened) -> tuple[Keyring, MasterKeys]:
     return keyring, master_keys
 
 
-async def publish(context: Opened) -> None:
-    """Publish what the command committed; where that fails, any pod does it within a second."""
+async def publish(context: Opened) -> Head | None:
+    """Publish what the command committed; where that fails, any pod does it within a second.
+
+    The newest head known then, which covers it; None where it is not known.
+    """
     try:
         keyring, _ = await open_keyring(context)
     except (MasterKeyError, KeyringError, DatabaseUnavailable) as error:
         click.echo(f"note: not published from here ({error}); any pod does it at once", err=True)
-        return
+        return None
     keeper = FeedKeeper(context.database, context.feed, keyring, context.settings.issuer, Metrics())
     await keeper.publish()
     if keeper.redis_away:
         click.echo("note: Redis is away; verifiers hear of it over HTTP until it is back", err=True)
+    return keeper.newest()
 
 
 def has_terminal() -> bool:

@@ -13,6 +13,7 @@ from service.cli.revoke import revoke
 from service.cli.serve import serve
 from service.cli.settings import settings
 from service.cli.users import users
+from service.cli.verifiers import verifiers
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -32,6 +33,7 @@ for _command in (
     clients,
     users,
     revoke,
+    verifiers,
     audit,
     purge,
     recover,

@@ -16,6 +16,7 @@ from service.cli.context import (
     opened,
     publish,
 )
+from service.cli.verifiers import tell_who_has_seen
 from service.flows.client_credentials import utc_now
 from service.flows.end_sessions import end_one_session
 from service.flows.manage_clients import revoke_client
@@ -39,9 +40,20 @@ _REASON = "revoked_by_operator"
 @click.option(
     "--client", "client_id", type=ClientId(), help="A client: all its tokens and sessions."
 )
+@click.option(
+    "--wait",
+    type=click.IntRange(0, 3600),
+    is_flag=False,
+    flag_value=10,
+    help="Wait until every verifier that reports has seen it, at most so many seconds (10).",
+)
 @command
 async def revoke(
-    token: str | None, session_id: UUID | None, user: str | None, client_id: str | None
+    token: str | None,
+    session_id: UUID | None,
+    user: str | None,
+    client_id: str | None,
+    wait: int | None,
 ) -> None:
     """Make a token, or all tokens of a session, a user or a client, void everywhere.
 
@@ -60,7 +72,9 @@ async def revoke(
         else:
             said = await _revoke_token(context, _text(token or ""))
         click.echo(said)
-        await publish(context)
+        head = await publish(context)
+        if wait is not None:
+            await tell_who_has_seen(context, head, wait)
 
 
 async def _end_session(context: Opened, session_id: UUID) -> str:

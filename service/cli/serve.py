@@ -46,7 +46,7 @@ async def serve_pod(settings: Settings) -> None:
     async with open_app(settings, release()) as app:
 
         def on_drain() -> None:
-            app.services.readiness.draining = True
+            app.services.drain()
             log.info("draining", seconds=settings.drain.total_seconds())
 
         await serve_http(

@@ -1,4 +1,7 @@
-"""Following the feed in the service itself: revoked clients and killed keys go at once."""
+"""Following the feed in the service itself: revoked clients and killed keys go at once.
+
+What it hears of is news for followers over HTTP, too.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ from service.flows.keep_feed import FeedKeeper
 from service.keys.keyring import Keyring
 from service.oauth.feed import Entry, Head
 from service.redis.connection import RedisUnavailable
-from service.redis.feed import RedisFeed
+from service.redis.feed import RedisFeed, SignedEntry
 from service.telemetry import log
 
 _BLOCK_SECONDS = 1.0
@@ -34,7 +37,7 @@ class _Place:
 async def follow_feed(
     feed: RedisFeed, keeper: FeedKeeper, clients: ClientCache, keyring: Keyring, issuer: str
 ) -> None:
-    """Drop revoked clients and killed keys, until cancelled.
+    """Drop revoked clients and killed keys, and spread the news, until cancelled.
 
     While Redis is away the cache's own 5 seconds hold; nothing here is needed for safety.
     """
@@ -47,6 +50,7 @@ async def follow_feed(
                 for jws in page:
                     entry = _prove(jws, place, keyring, issuer)
                     place.number = entry.number
+                    keeper.news.take(entry.epoch, [SignedEntry(entry.number, jws, entry.facts)])
                     _apply(entry, clients, keyring)
         except RedisUnavailable as error:
             log.debug("feed_not_followed", reason=str(error))  # mended by whoever beats next

@@ -8,6 +8,8 @@ from service.flows.beat_feed import Reading, beat_feed, mend_feed
 from service.flows.begin_life import LossUnknown, begin_life
 from service.flows.copy_feed import CopyCheck, copy_entries
 from service.flows.doubt_life import LifeDoubt
+from service.flows.feed_news import FeedNews
+from service.flows.feed_pulse import FeedPulse
 from service.flows.load_keys import renew_keys
 from service.flows.publish_revocations import ENTRIES_AT_ONCE, publish_revocations
 from service.keys.keyring import Keyring
@@ -42,8 +44,9 @@ class FeedKeeper:
         self._check = CopyCheck(feed, database)
         self._doubted = False
         self._newest: Heartbeat | None = None
-        self._given: Head | None = None
         self._doubt = LifeDoubt(database)
+        self.news = FeedNews()
+        self.pulse = FeedPulse(keyring, issuer)
         self.redis_away = False
         self.loss_unknown = False
 
@@ -55,10 +58,13 @@ class FeedKeeper:
         """The head as last read; None before the first reading."""
         return None if self._state is None else self._state.head
 
-    def _known(self) -> Head | None:
-        """The newest head that this pod read, or made itself: what is below it was given."""
-        heads = [head for head in (self.head(), self._given) if head is not None]
-        return max(heads, key=lambda head: (head.epoch, head.number), default=None)
+    def newest(self) -> Head | None:
+        """The newest head that this pod read, made or heard of: numbers up to it were given."""
+        return self.news.head
+
+    def reading(self) -> Reading | None:
+        """The newest reading; None before the first, and while it is unknown what was lost."""
+        return None if self._state is None or self.loss_unknown else self._reading()
 
     async def run(self) -> None:
         """Publish at every nudge and tick each second, until cancelled."""
@@ -101,7 +107,7 @@ class FeedKeeper:
         epoch, entries = await publish_revocations(self._database, self._keyring, self._issuer)
         if not entries:
             return 0
-        self._given = Head(epoch, entries[-1].number, b"")
+        self.news.take(epoch, entries)
         self._metrics.published.inc(len(entries))
         floor = self._state.floor if self._state and self._state.head.epoch == epoch else 1
         try:
@@ -139,6 +145,7 @@ class FeedKeeper:
         )
         if beat is None or beat.outcome == "beaten":
             self._newest = max(self._newest or heartbeat, heartbeat, key=lambda it: it.order)
+            self.pulse.see(self._newest)
         self._keyring.drop(heartbeat.killed_kids)
         if beat is not None and beat.forgery and beat.outcome == "beaten":
             self._note_repair("heartbeat", beat)
@@ -146,7 +153,7 @@ class FeedKeeper:
 
     async def _read(self) -> None:
         """Take the newest state; begin a life first where one has to begin."""
-        self._fresh = False
+        self._fresh, was_away = False, self._database.away
         try:
             state = await self._read_state()
             before = self._state or state
@@ -164,7 +171,11 @@ class FeedKeeper:
             self._state, self._read_at = state, time.monotonic()
             self._fresh, self.loss_unknown = True, False
             self._metrics.feed_head.set(state.head.number)
-            if before is not None and before.head.epoch != state.head.epoch:
+            self.news.reach(state.head)
+            left = before is not None and before.head.epoch != state.head.epoch
+            if left or was_away:
+                self.news.tell()  # of what is no newer head
+            if before is not None and left:
                 await self._let_go(before.head.epoch)
 
     async def _read_state(self) -> FeedState | None:
@@ -178,7 +189,7 @@ class FeedKeeper:
         """Whether the database has a life, begun by this pod or by another."""
         try:
             await begin_life(
-                self._database, self._feed, self._keyring, self._issuer, known=self._known()
+                self._database, self._feed, self._keyring, self._issuer, known=self.newest()
             )
         except LossUnknown:
             if not self.loss_unknown:

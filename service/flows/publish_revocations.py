@@ -12,7 +12,7 @@ from service.redis.feed import SignedEntry
 from service.sql.connection import Database
 from service.sql.database_life import find_life
 from service.sql.feed import insert_entry, lock_head, update_head
-from service.sql.revocations import list_unnumbered, number_revocations
+from service.sql.revocations import Unnumbered, list_unnumbered, number_revocations
 from service.sql.signing_keys import is_key_dead
 
 ENTRIES_AT_ONCE = 16
@@ -36,22 +36,28 @@ async def publish_revocations(
             return head.epoch, []
         due = await list_unnumbered(connection, FACTS_PER_ENTRY * ENTRIES_AT_ONCE)
         numbers: list[int] = []
-        for facts in _pages([fact for _, fact in due]):
+        for page in _pages(due):
+            facts = [it.fact for it in page]
             jws = sign(signer, ENTRY_TYP, entry_claims(issuer, head, facts))
             head = next_head(head, jws)
-            await insert_entry(connection, head, jws, _last_expiry(facts), FACT_TTL)
+            await insert_entry(
+                connection,
+                head,
+                jws,
+                expires_at=_last_expiry(facts),
+                ttl=FACT_TTL,
+                written_at=min((it.written_at for it in page if it.written_at), default=None),
+            )
             entries.append(SignedEntry(head.number, jws, tuple(facts)))
             numbers += [head.number] * len(facts)
         if entries:
-            await number_revocations(connection, [id_ for id_, _ in due], numbers)
+            await number_revocations(connection, [it.id for it in due], numbers)
             await update_head(connection, head)
     return head.epoch, entries
 
 
-def _pages(facts: list[Fact]) -> list[list[Fact]]:
-    return [
-        facts[start : start + FACTS_PER_ENTRY] for start in range(0, len(facts), FACTS_PER_ENTRY)
-    ]
+def _pages(due: list[Unnumbered]) -> list[list[Unnumbered]]:
+    return [due[start : start + FACTS_PER_ENTRY] for start in range(0, len(due), FACTS_PER_ENTRY)]
 
 
 def _last_expiry(facts: Sequence[Fact]) -> datetime | None:

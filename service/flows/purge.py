@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from service.flows.manage_users import forget
+from service.oauth.receipt import RECEIPT_TTL
 from service.sql.audit_events import delete_old_audit_events
 from service.sql.connection import Connection, Database
 from service.sql.feed import delete_entries_below_floor, delete_entries_of_left_epochs
+from service.sql.feed_receipts import delete_lapsed_receipts
 from service.sql.instances import delete_dead_instances
 from service.sql.revocations import delete_expired_revocations
 from service.sql.session_ends import delete_old_sessions
@@ -19,8 +21,8 @@ async def purge(database: Database, *, audit_retention: timedelta) -> dict[str, 
     """Delete what no longer matters; how many of each.
 
     That is expired revocations, feed entries below the floor, sessions that expired 30 days ago,
-    audit events past their time and pods that are long gone. Safe to run at any time, by any number
-    of pods. Raises DatabaseUnavailable.
+    audit events past their time, pods and verifiers that are long gone. Safe to run at any time, by
+    any number of pods. Raises DatabaseUnavailable.
     """
 
     async def audit(connection: Connection, limit: int) -> int:
@@ -39,6 +41,7 @@ async def purge(database: Database, *, audit_retention: timedelta) -> dict[str, 
         await forget(database, user_id)
     async with database.connection() as connection:
         counts["instances"] = await delete_dead_instances(connection)
+        counts["receipts"] = await delete_lapsed_receipts(connection, RECEIPT_TTL)
     return counts
 
 

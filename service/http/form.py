@@ -5,7 +5,7 @@ equal names; here each of these is refused.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from urllib.parse import unquote_to_bytes
 
 from litestar.types import Receive, Scope
@@ -101,8 +101,8 @@ async def read_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive) ->
             return body
 
 
-def parse_form(body: bytes) -> Form:
-    """A form from its bytes. Raises InvalidRequest."""
+def parse_form(body: bytes, known: Collection[str] | None = None) -> Form:
+    """A form from its bytes, or a query; `known` are then its parameters. Raises InvalidRequest."""
     if body.count(b"&") >= _MAX_PARAMETERS:
         raise InvalidRequest("more than 100 parameters")
     values: dict[str, list[str]] = {}
@@ -113,7 +113,7 @@ def parse_form(body: bytes) -> Form:
         raw_name, _, raw_value = pair.partition(b"=")
         name, value = _decode(raw_name), _decode(raw_value)
         # Only known parameters are ever read, so a repeated unknown one does no harm (TOK-6).
-        if name in sent and name in _KNOWN and name not in _REPEATABLE:
+        if name in sent and name in (known or _KNOWN) and name not in _REPEATABLE:
             raise InvalidRequest(f"the parameter {name} is repeated")
         sent.add(name)
         # Escapes only shrink, so most values need not be encoded again to know their bytes.

@@ -23,7 +23,10 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @dataclass(slots=True)
 class Request:
-    """One request. `address` is the client's, proxies taken off."""
+    """One request. `address` is the client's, proxies taken off.
+
+    `waited`: seconds for which it was held because the client asked for that.
+    """
 
     id: str
     address: str
@@ -31,6 +34,7 @@ class Request:
     client_id: str | None = None
     error: str | None = None
     reason: str | None = None
+    waited: float = 0.0
 
     @property
     def limit_address(self) -> str:

@@ -4,11 +4,14 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from service.flows.allowed_origins import AllowedOrigins
+from service.flows.await_receipts import ReceiptReader
 from service.flows.client_cache import ClientCache
 from service.flows.keep_feed import FeedKeeper
 from service.flows.live_tokens import LiveTokens
+from service.flows.note_receipts import ReceiptBook
 from service.flows.prove_password import PasswordProof
 from service.flows.refresh_token import RefreshTokenGrant
+from service.flows.serve_feed import FeedServer
 from service.flows.session_tokens import SessionIssuer
 from service.hashing import PasswordHasher
 from service.keys.keyring import Keyring
@@ -46,10 +49,18 @@ class Services:
     passwords: PasswordHasher
     proof: PasswordProof
     keeper: FeedKeeper
+    feed_server: FeedServer
+    receipts: ReceiptBook
+    receipt_reader: ReceiptReader
     limit: FailureLimit
     registration_limit: RateLimit
     metrics: Metrics
     readiness: Readiness = field(default_factory=Readiness)
+
+    def drain(self) -> None:
+        """Want no more requests, and send followers away that wait for news."""
+        self.readiness.draining = True
+        self.keeper.news.drain()
 
     @property
     def issuer(self) -> str:

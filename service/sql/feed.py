@@ -103,23 +103,30 @@ async def raise_floor(connection: Connection, epoch: str, floor: int) -> None:
 
 
 async def insert_entry(
-    connection: Connection, head: Head, jws: str, expires_at: datetime | None, ttl: timedelta
+    connection: Connection,
+    head: Head,
+    jws: str,
+    *,
+    expires_at: datetime | None,
+    ttl: timedelta,
+    written_at: datetime | None,
 ) -> None:
     """Keep the signed bytes of the entry that made `head`. `expires_at` None: only killed keys.
 
     Those matter to nobody who reads heartbeats, but the stream has to reach back to what a
-    fail-over may lose: they are kept for `ttl`.
+    fail-over may lose: they are kept for `ttl`. `written_at`: when its oldest fact was written.
     """
     await connection.execute(
         """
-        INSERT INTO feed_entries (epoch, number, jws, expires_at)
-        VALUES ($1, $2, $3, coalesce($4, clock_timestamp() + $5::interval))
+        INSERT INTO feed_entries (epoch, number, jws, expires_at, written_at)
+        VALUES ($1, $2, $3, coalesce($4, clock_timestamp() + $5::interval), $6)
         """,
         UUID(head.epoch),
         head.number,
         jws,
         expires_at,
         ttl,
+        written_at,
     )
 
 
@@ -158,6 +165,39 @@ async def list_entries(
         UUID(epoch),
         after,
         limit,
+    )
+    return [(row["number"], row["jws"]) for row in rows]
+
+
+async def list_page(
+    connection: Connection, epoch: str, after: int, last: int, limit: int, max_bytes: int
+) -> list[tuple[int, str]]:
+    """The entries after a number up to `last`, the oldest first.
+
+    At most `limit`, and no more once they have `max_bytes`.
+    """
+    rows = await connection.fetch(
+        """
+        SELECT number, jws
+        FROM (
+            SELECT number, jws,
+                   sum(octet_length(jws)) OVER (ORDER BY number) - octet_length(jws) AS bytes_before
+            FROM (
+                SELECT number, jws
+                FROM feed_entries
+                WHERE epoch = $1 AND number > $2 AND number <= $3
+                ORDER BY number
+                LIMIT $4
+            ) AS entries
+        ) AS measured
+        WHERE bytes_before < $5
+        ORDER BY number
+        """,
+        UUID(epoch),
+        after,
+        last,
+        limit,
+        max_bytes,
     )
     return [(row["number"], row["jws"]) for row in rows]
 

@@ -1,12 +1,22 @@
 """Table revocations: facts, written in the transaction of their cause, numbered later."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from service.oauth.access_token import AccessToken
 from service.oauth.revocation import Fact, Revocation
 from service.sql.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Unnumbered:
+    """A fact that waits for its number. `written_at` None: long ago, so it is signed once more."""
+
+    id: int
+    fact: Fact
+    written_at: datetime | None
 
 
 async def insert_revocation(connection: Connection, new: Revocation) -> bool:
@@ -156,11 +166,13 @@ async def are_tokens_live(
     return [None] * len(tokens) if answers is None else answers
 
 
-async def list_unnumbered(connection: Connection, limit: int) -> list[tuple[int, Fact]]:
-    """Committed facts without a number, with their ids, the oldest first."""
+async def list_unnumbered(connection: Connection, limit: int) -> list[Unnumbered]:
+    """Committed facts without a number, the oldest first."""
     rows = await connection.fetch(
         """
-        SELECT id, kind, subject, version, expires_at
+        SELECT id, kind, subject, version, expires_at,
+               CASE WHEN created_at > clock_timestamp() - interval '1 minute' THEN created_at END
+                   AS written_at
         FROM revocations
         WHERE number IS NULL
         ORDER BY id
@@ -169,7 +181,11 @@ async def list_unnumbered(connection: Connection, limit: int) -> list[tuple[int,
         limit,
     )
     return [
-        (row["id"], Fact(row["kind"], row["subject"], row["version"], row["expires_at"]))
+        Unnumbered(
+            row["id"],
+            Fact(row["kind"], row["subject"], row["version"], row["expires_at"]),
+            row["written_at"],
+        )
         for row in rows
     ]
 

@@ -179,8 +179,10 @@ class Engine:
     async def _run(self, follower: Follower, ready: asyncio.Event) -> None:
         """Everything in the background, until cancelled."""
         watch = Watch(self.status, self._tidy, self._options.max_staleness)
-        name, client = self._options.name or "", self._options.client
-        receipts = Receipts(self._fetcher, name, self._receipt) if client else None
+        receipts = None
+        if self._options.client is not None:
+            receipts = Receipts(self._fetcher, self._options.name, self._receipt)
+            self._stack.push_async_callback(receipts.say_goodbye)
 
         def progress() -> None:
             if receipts is not None:

@@ -70,10 +70,10 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        # Redis gets the first second to itself: from there the whole stream costs the least.
-        self._heard_at["redis"] = self._clock.monotonic() - _RESERVE_AFTER + 1.0
         async with asyncio.TaskGroup() as tasks:
             if self._redis is not None:
+                # It gets the first second to itself: from there the whole stream costs the least.
+                self._heard_at["redis"] = self._clock.monotonic() - _RESERVE_AFTER + 1.0
                 tasks.create_task(self._loop("redis", partial(self._read_redis, self._redis)))
             if self._http is not None:
                 tasks.create_task(self._loop("http", partial(self._read_http, self._http)))

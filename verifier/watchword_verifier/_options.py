@@ -1,7 +1,6 @@
 """What a verifier is told; the same for the asynchronous one and its synchronous twin."""
 
 import re
-import socket
 import ssl
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ Stale = Literal["reject", "accept", "introspect"]
 _MAX_LEEWAY = timedelta(seconds=60)
 _MIN_STALENESS = timedelta(seconds=5)
 _NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._:-]")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -39,7 +37,8 @@ class Options:
         Id and secret of a confidential client: for receipts, `stale="introspect"`, and a feed that
         is open to clients alone.
     name
-        Under which receipts are reported; the host's name by default.
+        Under which receipts are reported, one for each process; by default the host's name and the
+        process id.
     max_staleness
         How old the news of revocations may be, at least 5 s.
     stale
@@ -84,8 +83,6 @@ class Options:
 
     def __post_init__(self) -> None:
         check_issuer(self.issuer)
-        if self.name is None:
-            self.name = _NOT_IN_A_NAME.sub("-", socket.gethostname())[:128] or "verifier"
         for is_fit, demand in self._demands():
             if not is_fit:
                 raise ValueError(demand)
@@ -114,6 +111,6 @@ class Options:
         )
         yield self.cache_size >= 0, "cache_size can't be negative"
         yield (
-            _NAME.fullmatch(self.name or "") is not None,
+            self.name is None or _NAME.fullmatch(self.name) is not None,
             "name must be 1 to 128 of A-Z a-z 0-9 . _ : -",
         )

@@ -2,13 +2,19 @@
 
 import asyncio
 import logging
+import os
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from socket import gethostname
 
 from watchword_verifier._fetch import Fetcher, Unreachable
 
 _log = logging.getLogger("watchword_verifier")
 
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
+_PATH = "/revocations/receipts"
 _EVERY_SECONDS = 10.0
 _AT_MOST_EVERY_SECONDS = 1.0
 _MAX_ANSWER = 64 * 1024
@@ -24,11 +30,16 @@ class Receipt:
 
 
 class Receipts:
-    """Reports the newest receipt every 10 s, and at once after a change, at most one a second."""
+    """Reports the newest receipt every 10 s, and at once after a change, at most one a second.
 
-    def __init__(self, fetcher: Fetcher, name: str, current: Callable[[], Receipt | None]) -> None:
+    Without a name it is that of the host and the process: each of them follows by itself.
+    """
+
+    def __init__(
+        self, fetcher: Fetcher, name: str | None, current: Callable[[], Receipt | None]
+    ) -> None:
         self._fetcher = fetcher
-        self._name = name
+        self._name = name or f"{_NOT_IN_A_NAME.sub('-', gethostname())[:100]}:{os.getpid()}"
         self._current = current
         self._sent: Receipt | None = None
         self._changed = asyncio.Event()
@@ -53,6 +64,12 @@ class Receipts:
             except TimeoutError:
                 continue
 
+    async def say_goodbye(self) -> None:
+        """Be forgotten, rather than missed."""
+        with suppress(Unreachable):
+            form = {"name": self._name, "gone": "true"}
+            await self._fetcher.post(_PATH, form, max_length=_MAX_ANSWER)
+
     async def _send(self, receipt: Receipt) -> None:
         form = {
             "name": self._name,
@@ -61,7 +78,7 @@ class Receipts:
             "kids": " ".join(receipt.kids),
         }
         try:
-            await self._fetcher.post("/revocations/receipts", form, max_length=_MAX_ANSWER)
+            await self._fetcher.post(_PATH, form, max_length=_MAX_ANSWER)
         except Unreachable as error:
             if not self._faulty:
                 _log.warning("receipts can't be reported: %s", error)

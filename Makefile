@@ -18,8 +18,7 @@ $(READY): requirements-dev.txt pyproject.toml verifier/pyproject.toml
 	  "Watchword needs Python 3.11 or newer. If you have one: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' || { echo "On Debian: apt-get install python3-venv"; exit 1; }
 	@echo 'making the environment (about a minute, once)'
-	@test -f $@ || $(PYTHON) -m venv --clear .venv
-	@rm -f $@
+	@{ test -f $@ || $(PYTHON) -m venv --clear .venv; } && rm -f $@
 	@$(PIP) --require-hashes -r requirements-dev.txt
 	@PYTHONWARNINGS=ignore $(PIP) --no-index --no-deps --no-build-isolation -e . -e ./verifier
 	@echo '$(CURDIR)' > $@

@@ -47,7 +47,9 @@ def test_files_have_at_most_300_lines() -> None:
 
 
 def test_init_files_are_empty() -> None:
+    """But for the verifier's, which is what its users import."""
     filled = [path for path in files_of_the_rooms() if path.stat().st_size]
+    filled.remove(ROOT / "verifier/watchword_verifier/__init__.py")
     assert [path.relative_to(ROOT) for path in filled if path.name == "__init__.py"] == []
 
 

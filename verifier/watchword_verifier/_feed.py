@@ -10,18 +10,21 @@ from itertools import pairwise
 from typing import Any
 
 from watchword_verifier._errors import Malformed
-from watchword_verifier._facts import Fact, Facts, UnknownFact, read_fact
+from watchword_verifier._facts import Facts
+from watchword_verifier._feed_claims import (
+    MAX_LENGTH,
+    Entry,
+    Faulty,
+    Heartbeat,
+    parse_unproven,
+    read_entry,
+    read_heartbeat,
+)
 from watchword_verifier._jws import digest, parse_compact, parse_payload
 from watchword_verifier._keys import Keys
 from watchword_verifier._pulse import Pulse
 
 _ENTRY, _HEARTBEAT = "revocation-feed+jwt", "revocation-heartbeat+jwt"
-_MAX_LENGTH = 64 * 1024
-_MAX_FACTS = 256
-
-
-class Faulty(Exception):
-    """What came is no feed of this issuer, or not whole; the text says what is wrong."""
 
 
 class UnknownFeedKey(Faulty):
@@ -37,38 +40,11 @@ class KilledFeedKey(Faulty):
 
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """A proven heartbeat; times in milliseconds since 1970, by the server's clock."""
-
-    epoch: str
-    head: int
-    digest: str
-    floor: int
-    time: int
-    database_read_at: int
-    killed_kids: tuple[str, ...]
-
-    @property
-    def order(self) -> tuple[str, int, int]:
-        """What only rises: epochs are UUIDv7, whose text sorts by time."""
-        return (self.epoch, self.head, self.time)
-
-
-@dataclass(frozen=True, slots=True)
 class Moment:
     """When something came: by the monotonic clock, and by the wall's, both in seconds."""
 
     monotonic: float
     wall: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    epoch: str
-    number: int
-    prev: str
-    facts: tuple[Fact, ...]
-    digest: str
 
 
 class Feed:
@@ -168,7 +144,7 @@ class Feed:
 
     def _read_heartbeat(self, jws: str) -> Heartbeat:
         claims = self._prove(jws, _HEARTBEAT)
-        heartbeat = _heartbeat(claims)
+        heartbeat = read_heartbeat(claims)
         suspects = set(heartbeat.killed_kids) & self._keys.feed.keys.keys() - self._checked
         if suspects:
             # Whether a key of the feed was killed says the key set, fetched over TLS: else a
@@ -204,8 +180,8 @@ class Feed:
 
     def _take_chained(self, epoch: str, page: Sequence[str]) -> None:
         """All or nothing: the last is proven by its signature, the others by the chain."""
-        last = _entry(self._prove(page[-1], _ENTRY), page[-1])
-        entries = [_entry(_parse_unproven(jws), jws) for jws in page[:-1]] + [last]
+        last = read_entry(self._prove(page[-1], _ENTRY), page[-1])
+        entries = [read_entry(parse_unproven(jws), jws) for jws in page[:-1]] + [last]
         for before, entry in pairwise(entries):
             if entry.prev != before.digest or entry.number != before.number + 1:
                 raise Faulty(f"entry {entry.number} does not chain to the one before it")
@@ -214,9 +190,9 @@ class Feed:
 
     def _take_each(self, epoch: str, page: Sequence[str]) -> None:
         for jws in page:
-            self._process(epoch, _entry(self._prove(jws, _ENTRY), jws))
+            self._process(epoch, read_entry(self._prove(jws, _ENTRY), jws))
 
-    def _process(self, epoch: str, entry: _Entry) -> None:
+    def _process(self, epoch: str, entry: Entry) -> None:
         """Take the facts of a proven entry, if it is the next one."""
         if entry.epoch != epoch:
             raise Faulty("an entry of another epoch")
@@ -235,7 +211,7 @@ class Feed:
     def _prove(self, jws: str, typ: str) -> dict[str, Any]:
         """The claims of what the feed's keys signed for this issuer."""
         try:
-            parsed = parse_compact(jws, max_length=_MAX_LENGTH)
+            parsed = parse_compact(jws, max_length=MAX_LENGTH)
             if parsed.header.typ != typ:
                 raise Faulty(f"something else stands where a {typ} belongs")
             key = self._keys.feed.keys.get(parsed.header.kid)
@@ -249,57 +225,3 @@ class Feed:
         if claims.get("iss") != self._issuer:
             raise Faulty(f"a {typ} of another issuer")
         return claims
-
-
-def place_of(jws: str) -> tuple[str, int]:
-    """The epoch and number that an entry gives itself, unproven. Raises Faulty."""
-    claims = _parse_unproven(jws)
-    epoch, number = claims.get("epoch"), claims.get("n")
-    if not isinstance(epoch, str) or type(number) is not int:
-        raise Faulty("an entry without epoch or number")
-    return epoch, number
-
-
-def _parse_unproven(jws: str) -> dict[str, Any]:
-    """The claims of an entry that the chain will prove. Raises Faulty."""
-    try:
-        return parse_payload(parse_compact(jws, max_length=_MAX_LENGTH).payload)
-    except Malformed as error:
-        raise Faulty(f"an entry that can't be read: {error}") from None
-
-
-def _entry(claims: dict[str, Any], jws: str) -> _Entry:
-    epoch, number, prev, members = (claims.get(name) for name in ("epoch", "n", "prev", "facts"))
-    if not isinstance(epoch, str) or type(number) is not int or not isinstance(prev, str):
-        raise Faulty("an entry without epoch, number or chain")
-    if not isinstance(members, list) or not 0 < len(members) <= _MAX_FACTS:
-        raise Faulty(f"entry {number} has no facts, or too many")
-    try:
-        facts = tuple(map(read_fact, members))
-    except UnknownFact as error:
-        raise Faulty(f"entry {number}: {error}") from None
-    return _Entry(epoch, number, prev, facts, digest(jws))
-
-
-_MEMBERS: dict[str, type] = {
-    "epoch": str,
-    "head": int,
-    "digest": str,
-    "floor": int,
-    "time": int,
-    "database_read_at": int,
-    "killed_kids": list,
-}
-
-
-def _heartbeat(claims: dict[str, Any]) -> Heartbeat:
-    members = {name: claims.get(name) for name in _MEMBERS}
-    if any(type(members[name]) is not kind for name, kind in _MEMBERS.items()):
-        raise Faulty("a heartbeat that lacks something")
-    kids = claims["killed_kids"]
-    if not all(isinstance(kid, str) for kid in kids):
-        raise Faulty("a heartbeat with killed keys that are no names")
-    if not 1 <= claims["floor"] <= claims["head"] + 1:
-        raise Faulty("a heartbeat with a floor above its head")
-    known: dict[str, Any] = {**members, "killed_kids": tuple(kids)}
-    return Heartbeat(**known)

@@ -8,14 +8,8 @@ from contextlib import suppress
 from functools import partial
 
 from watchword_verifier._clock import Clock
-from watchword_verifier._feed import (
-    Faulty,
-    Feed,
-    KilledFeedKey,
-    Moment,
-    UnknownFeedKey,
-    place_of,
-)
+from watchword_verifier._feed import Feed, KilledFeedKey, Moment, UnknownFeedKey
+from watchword_verifier._feed_claims import Faulty, place_of
 from watchword_verifier._keys import Keys
 from watchword_verifier._sources import Away, HttpSource, RedisSource
 

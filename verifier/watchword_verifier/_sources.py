@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from watchword_verifier._errors import Malformed
-from watchword_verifier._feed import Faulty
+from watchword_verifier._feed_claims import Faulty
 from watchword_verifier._fetch import Fetcher, Unreachable
 from watchword_verifier._jws import parse_json_object
 

@@ -12,7 +12,7 @@ from service.flows.feed_news import FeedNews
 from service.flows.feed_pulse import FeedPulse
 from service.flows.load_keys import renew_keys
 from service.flows.publish_revocations import ENTRIES_AT_ONCE, publish_revocations
-from service.keys.keyring import Keyring
+from service.keys.keyring import Keyring, KeyringError
 from service.oauth.feed import Head, Heartbeat
 from service.oauth.revocation import CLIENT_FACT_TTL
 from service.redis.connection import RedisUnavailable
@@ -96,7 +96,8 @@ class FeedKeeper:
         """Number, sign and copy what is due; how many entries that made."""
         self._due.clear()
         count, entries = 0, ENTRIES_AT_ONCE
-        with suppress(DatabaseUnavailable):  # the tick publishes them; nothing is lost
+        # Away, or between two signing keys: the tick publishes them; nothing is lost.
+        with suppress(DatabaseUnavailable, KeyringError):
             while entries == ENTRIES_AT_ONCE:  # what commits meanwhile has its own nudge
                 entries = await self._publish_some()
                 count += entries

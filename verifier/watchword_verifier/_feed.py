@@ -34,8 +34,9 @@ class UnknownFeedKey(Faulty):
 class KilledFeedKey(Faulty):
     """The feed says that keys of its own were killed: its key set has to be fetched before more."""
 
-    def __init__(self, kids: set[str]) -> None:
+    def __init__(self, epoch: str, kids: set[str]) -> None:
         super().__init__("keys of the feed were killed")
+        self.epoch = epoch
         self.kids = kids
 
 
@@ -67,7 +68,7 @@ class Feed:
         self._digest: str | None = None
         self._text = ""
         self._seen: tuple[float, float] = (0.0, 0.0)
-        self._checked: set[str] = set()
+        self._checked: dict[str, set[str]] = {}
         self.heartbeat: Heartbeat | None = None
         self.number = 0
         self.is_complete = False
@@ -145,16 +146,19 @@ class Feed:
     def _read_heartbeat(self, jws: str) -> Heartbeat:
         claims = self._prove(jws, _HEARTBEAT)
         heartbeat = read_heartbeat(claims)
-        suspects = set(heartbeat.killed_kids) & self._keys.feed.keys.keys() - self._checked
-        if suspects:
+        suspects = set(heartbeat.killed_kids) & self._keys.feed.keys.keys()
+        if suspects - self._checked.get(heartbeat.epoch, set()):
             # Whether a key of the feed was killed says the key set, fetched over TLS: else a
             # stolen key could kill the good one.
-            raise KilledFeedKey(suspects)
+            raise KilledFeedKey(heartbeat.epoch, suspects)
         return heartbeat
 
-    def trust_feed_keys(self, kids: set[str]) -> None:
-        """Those of these keys that the feed's key set, fetched just now, still lists live on."""
-        self._checked |= kids & self._keys.feed.keys.keys()
+    def trust_feed_keys(self, error: KilledFeedKey) -> None:
+        """Those of the keys that the feed's key set, fetched just now, still lists live on.
+
+        In that epoch: the death of a key of the feed begins another.
+        """
+        self._checked = {error.epoch: error.kids & self._keys.feed.keys.keys()}
 
     def _follow(self, heartbeat: Heartbeat, *, is_new_epoch: bool) -> None:
         """Begin where a new epoch begins, or where this follower fell behind the floor."""

@@ -92,7 +92,7 @@ class Follower:
         """Get the keys that are lacking; else log what is wrong, once, and let the other help."""
         if isinstance(error, KilledFeedKey):
             if await self._keys.feed.fetch(past_caches=True):
-                self._feed.trust_feed_keys(error.kids)
+                self._feed.trust_feed_keys(error)
             return
         if isinstance(error, UnknownFeedKey) and await self._keys.feed.fetch_for_unknown():
             return

@@ -3,6 +3,7 @@
 import statistics
 import sys
 
+from bench.catch_up import measure_catch_up
 from bench.contention import measure_contention
 from bench.flood import measure_flood
 from bench.load import (
@@ -17,9 +18,11 @@ from bench.load import (
     run_load,
     send_one,
 )
+from bench.reach import measure_reach
 from bench.servers import Pod, running_pod
 from bench.storage import measure_storage
 from bench.table import print_row, progress
+from bench.verify import measure_verification
 from bench.yardstick import Yardstick
 
 _ROUNDS = 5
@@ -28,11 +31,21 @@ _LOGINS = 160
 
 
 def main() -> None:
-    """Print the tables; `storage` and its like measure what takes minutes, alone."""
-    if sys.argv[1:2] == ["storage"]:
-        measure_storage(*map(int, sys.argv[2:]))
+    """Print the tables.
+
+    `verify` and `reach` measure the verifier alone; `storage` and `catch-up` take minutes, and so
+    are not among the rest.
+    """
+    command, numbers = sys.argv[1:2], [int(number) for number in sys.argv[2:]]
+    if command == ["storage"]:
+        measure_storage(*numbers)
         return
     with running_pod() as pod:
+        if command:
+            {"verify": measure_verification, "reach": measure_reach, "catch-up": measure_catch_up}[
+                command[0]
+            ](pod, *numbers)
+            return
         measure_costs(pod)
         print_row("what", "figure", "", "target", "")
         print_row("resident memory, MiB", f"{pod.resident_mib():.0f}", "", "120", "after the load")
@@ -40,6 +53,8 @@ def main() -> None:
         measure_logins(pod)
         measure_flood(pod)
         measure_contention()
+        measure_verification(pod)
+        measure_reach(pod)
 
 
 def measure_costs(pod: Pod) -> None:

@@ -17,6 +17,7 @@ from service.embedded.postgres import EmbeddedPostgres
 from service.embedded.redis import EmbeddedRedis
 
 PORT = 8911
+ISSUER = f"http://localhost:{PORT}"
 AUDIENCE = "https://orders.example"
 APP = "bench-app"
 # More than one: a user has at most 100 sessions.
@@ -35,6 +36,13 @@ class Pod:
     started_in: float
     database_url: str
     postmaster: int
+    redis_url: str
+    keys_dir: Path
+
+    @property
+    def issuer(self) -> str:
+        """The `iss` of its tokens, and where it answers."""
+        return ISSUER
 
     def cpu_seconds(self) -> float:
         """CPU time of the process so far, user and system."""
@@ -72,7 +80,7 @@ def running_pod() -> Iterator[Pod]:
         redis = stack.enter_context(EmbeddedRedis(folder / "redis"))
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("WATCHWORD_")},
-            "WATCHWORD_ISSUER": f"http://localhost:{PORT}",
+            "WATCHWORD_ISSUER": ISSUER,
             "WATCHWORD_LISTEN": f"127.0.0.1:{PORT}",
             "WATCHWORD_DATABASE_URL": postgres.url(),
             "WATCHWORD_REDIS_URL": redis.url,
@@ -101,8 +109,16 @@ def running_pod() -> Iterator[Pod]:
                 stdin=PASSWORD,
             )
         with _serving(environment, folder) as (pid, started_in):
-            postmaster = postgres.pid
-            yield Pod(pid, "bench", secret, started_in, postgres.url(), postmaster)
+            yield Pod(
+                pid,
+                "bench",
+                secret,
+                started_in,
+                postgres.url(),
+                postgres.pid,
+                redis.url,
+                folder / "keys",
+            )
 
 
 def _watchword(environment: dict[str, str], *arguments: str, stdin: str = "") -> str:

@@ -34,6 +34,7 @@ class RedisSource:
             url,
             socket_connect_timeout=_REDIS_SECONDS,
             socket_timeout=None,
+            single_connection_client=True,
             decode_responses=True,
             encoding_errors="surrogateescape",
             protocol=2,

@@ -130,11 +130,13 @@ class Feed:
             return 0
         before = self.number
         try:
-            self._take_chained(epoch, page)
-        except Faulty:
-            self._take_each(epoch, page)
-        if self.number > before:
-            self._settle(heartbeat)
+            try:
+                self._take_chained(epoch, page)
+            except Faulty:
+                self._take_each(epoch, page)
+        finally:
+            if self.number > before:
+                self._settle(heartbeat)
         return self.number - before
 
     def begin_again(self) -> None:

@@ -76,19 +76,19 @@ class Rules:
 
 
 def _check_names(claims: Mapping[str, Any]) -> None:
-    for name in ("sub", "client_id", "jti"):
-        value = claims.get(name)
-        if not isinstance(value, str) or not value:
+    for name in ("sub", "client_id", "jti", "scope"):
+        if not _is_name(claims.get(name)):
             raise Malformed(f"{name} is no name")
-    if not isinstance(claims.get("scope", ""), str):
-        raise Malformed("scope is no string")
     if not _is_count(claims.get("cep", 0)):
         raise Malformed("cep is no count")
+    if "sid" not in claims and claims["sub"] != claims["client_id"]:
+        # Only a session's token speaks for somebody else than its client (RFC 9700 §4.15).
+        raise Malformed("a token of no session, for another subject than its client")
 
 
 def _check_session(claims: Mapping[str, Any]) -> None:
     session_id, roles = claims["sid"], claims.get("roles", [])
-    if not isinstance(session_id, str) or not session_id:
+    if not _is_name(session_id):
         raise Malformed("sid is no name")
     if not _is_count(claims.get("cv", 0)):
         raise Malformed("cv is no count")
@@ -96,5 +96,10 @@ def _check_session(claims: Mapping[str, Any]) -> None:
         raise Malformed("roles is no list of names")
 
 
+def _is_name(value: object) -> bool:
+    """Whether it is visible ASCII: what a token of this issuer names is, and every log can hold."""
+    return isinstance(value, str) and value != "" and value.isascii() and value.isprintable()
+
+
 def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value < 1 << 53

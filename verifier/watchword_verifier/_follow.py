@@ -79,23 +79,27 @@ class Follower:
             try:
                 await read()
             except (Away, Faulty) as error:
-                await self._note(source, error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _MAX_PAUSE)
+                self._beat_at = float("-inf")
+                if not await self._note(source, error):
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _MAX_PAUSE)
             except Exception as error:  # noqa: BLE001 (revocations must go on arriving)
                 _log.error("following the feed by %s failed: %r", source, error, exc_info=error)
                 await asyncio.sleep(_MAX_PAUSE)
             else:
                 pause = _MIN_PAUSE
 
-    async def _note(self, source: str, error: Away | Faulty) -> None:
-        """Get the keys that are lacking; else log what is wrong, once, and let the other help."""
+    async def _note(self, source: str, error: Away | Faulty) -> bool:
+        """Get the keys that are lacking; whether they came, so that one may try again at once.
+
+        Else log what is wrong, once, and let the other source help.
+        """
         if isinstance(error, KilledFeedKey):
             if await self._keys.feed.fetch(past_caches=True):
                 self._feed.trust_feed_keys(error)
-            return
-        if isinstance(error, UnknownFeedKey) and await self._keys.feed.fetch_for_unknown():
-            return
+                return True
+        elif isinstance(error, UnknownFeedKey) and await self._keys.feed.fetch_for_unknown():
+            return True
         self._heard_at[source] = float("-inf")
         self._poke.set()
         if isinstance(error, Faulty):
@@ -106,14 +110,15 @@ class Follower:
             self._told_at[source, text] = now
             level = logging.ERROR if isinstance(error, Faulty) else logging.WARNING
             _log.log(level, "the revocation feed by %s: %s", source, text)
+        return False
 
     async def _read_redis(self, redis: RedisSource) -> None:
         """One look at the heartbeat where it is due, and at what comes until the next is."""
         if self._clock.monotonic() - self._beat_at >= _BEAT_SECONDS:
-            self._beat_at = self._clock.monotonic()
             heartbeat = await redis.heartbeat()
             # One that comes late is heard, but others may know more.
             is_news = bool(heartbeat) and self._feed.hear(heartbeat, self._now())
+            self._beat_at = self._clock.monotonic()
             if is_news and self._feed.delay < _RESERVE_AFTER:
                 self._heard("redis")
         if not self._feed.epoch:

@@ -1,0 +1,77 @@
+"""The distribution alone: installed into an empty environment, it verifies a real token."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.verifier.conftest import LivePod, Options
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = """
+import asyncio, importlib.util, json, sys
+from watchword_verifier import Claims, SyncVerifier, Verifier
+
+async def main(options: dict[str, str], token: str) -> Claims:
+    async with Verifier(**options) as verifier:
+        return await verifier.verify(token, scopes=["orders:read"])
+
+options = json.loads(sys.argv[1])
+claims = asyncio.run(main(options, sys.argv[2]))
+with SyncVerifier(**options) as verifier:
+    assert verifier.verify(sys.argv[2]) == claims
+for absent in ("service", "litestar", "fastapi", "asyncpg", "prometheus_client"):
+    assert importlib.util.find_spec(absent) is None, absent
+print(claims.client_id, "redis" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", ["", "[redis]"])
+def test_it_stands_alone(pod: LivePod, options: Options, tmp_path: Path, extra: str) -> None:
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv/bin/python"
+    install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    subprocess.run([*install, f"{ROOT / 'verifier'}{extra}"], check=True, cwd=tmp_path)
+    chosen = dict(options)
+    if not extra:
+        del chosen["revocations"]
+    client = pod.make_client()
+    said = subprocess.run(
+        [python, "-c", PROGRAM, json.dumps(chosen), pod.token(client)],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert said.stdout.split() == [client.id, str(bool(extra))]
+
+
+def test_importing_it_brings_no_framework() -> None:
+    program = (
+        "import sys, watchword_verifier; "
+        "print({'redis', 'fastapi', 'starlette', 'litestar', 'prometheus_client'} & {*sys.modules})"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert said.stdout == "set()\n"
+
+
+def test_whoever_follows_redis_without_the_extra_is_told(options: Options) -> None:
+    program = (
+        "import sys; sys.modules['redis.asyncio'] = None\n"
+        "import asyncio, json\n"
+        "from watchword_verifier import Verifier\n"
+        "asyncio.run(Verifier(**json.loads(sys.argv[1])).start())"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(options)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert "pip install 'watchword-verifier[redis]'" in said.stderr

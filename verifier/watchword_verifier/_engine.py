@@ -187,7 +187,7 @@ class Engine:
         def progress() -> None:
             if receipts is not None:
                 receipts.note()
-            if self.is_ready and not ready.is_set():
+            if self.is_ready and self._is_fresh(None) and not ready.is_set():
                 watch.look()
                 ready.set()
 

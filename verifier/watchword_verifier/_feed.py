@@ -54,7 +54,7 @@ class Feed:
     `number` is the last entry processed of `epoch`, the epoch of the newest accepted heartbeat.
     The follower has kept up with a heartbeat once it processed every entry up to the heartbeat's
     head, each proven and chained; `age` counts from the newest such heartbeat. `is_complete` once
-    it did so for the first time.
+    it did so for the first time. `last` is the heartbeat that was proven last, newer or not.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Feed:
         self._seen: tuple[float, float] = (0.0, 0.0)
         self._checked: dict[str, set[str]] = {}
         self.heartbeat: Heartbeat | None = None
+        self.last: Heartbeat | None = None
         self.number = 0
         self.is_complete = False
 
@@ -78,10 +79,12 @@ class Feed:
         """The epoch that is followed; empty before the first heartbeat."""
         return self.heartbeat.epoch if self.heartbeat else ""
 
-    @property
-    def delay(self) -> float:
-        """By how much the newest heartbeat came late, at least; seconds."""
-        return self._seen[1]
+    def lag(self, heartbeat: Heartbeat) -> float:
+        """By how many seconds a proven heartbeat is behind; infinite in another epoch."""
+        newest = self.heartbeat
+        if newest is None or heartbeat.epoch != newest.epoch:
+            return float("inf")
+        return max(0.0, newest.time - heartbeat.time) / 1000 + self._seen[1]
 
     def age(self, monotonic: float) -> float:
         """Seconds since the newest heartbeat with which this follower kept up."""
@@ -101,7 +104,7 @@ class Feed:
         """
         if jws == self._text and not trusted:
             return False
-        heartbeat = self._read_heartbeat(jws)
+        heartbeat = self.last = self._read_heartbeat(jws)
         known = self.heartbeat
         if known is not None and heartbeat.order <= known.order:
             return False

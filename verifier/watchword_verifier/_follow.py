@@ -9,7 +9,7 @@ from functools import partial
 
 from watchword_verifier._clock import Clock
 from watchword_verifier._feed import Feed, KilledFeedKey, Moment, UnknownFeedKey
-from watchword_verifier._feed_claims import Faulty, place_of
+from watchword_verifier._feed_claims import Faulty, Heartbeat, place_of
 from watchword_verifier._keys import Keys
 from watchword_verifier._sources import Away, HttpSource, RedisSource
 
@@ -48,6 +48,7 @@ class Follower:
         self._heard_at = {"redis": float("-inf"), "http": float("-inf")}
         self._confirmed = False
         self._beat_at = float("-inf")
+        self._redis_beat: Heartbeat | None = None
         self._poke = asyncio.Event()
         self._told_at: dict[tuple[str, str], float] = {}
         self.faults: Counter[str] = Counter()
@@ -79,7 +80,6 @@ class Follower:
             try:
                 await read()
             except (Away, Faulty) as error:
-                self._beat_at = float("-inf")
                 if not await self._note(source, error):
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _MAX_PAUSE)
@@ -116,11 +116,10 @@ class Follower:
         """One look at the heartbeat where it is due, and at what comes until the next is."""
         if self._clock.monotonic() - self._beat_at >= _BEAT_SECONDS:
             heartbeat = await redis.heartbeat()
-            # One that comes late is heard, but others may know more.
-            is_news = bool(heartbeat) and self._feed.hear(heartbeat, self._now())
+            if heartbeat:
+                self._feed.hear(heartbeat, self._now())
+                self._judge_redis()
             self._beat_at = self._clock.monotonic()
-            if is_news and self._feed.delay < _RESERVE_AFTER:
-                self._heard("redis")
         if not self._feed.epoch:
             await asyncio.sleep(_LOOK_SECONDS)
             return
@@ -130,6 +129,15 @@ class Follower:
         if self._feed.take(epoch, page):
             self._heard("redis")
             await asyncio.sleep(0)  # a long stream is read beside requests, not before them
+
+    def _judge_redis(self) -> None:
+        """Redis delivers if its heartbeats rise and keep up, also where HTTP knew them before."""
+        last, before = self._feed.last, self._redis_beat
+        self._redis_beat = last
+        if last is None or (before is not None and last.order <= before.order):
+            return
+        if self._feed.lag(last) < _RESERVE_AFTER:
+            self._heard("redis")
 
     async def _read_http(self, http: HttpSource) -> None:
         """One poll, to its last page; in reserve, only where Redis needs help."""

@@ -87,8 +87,9 @@ class Watch:
         else:
             what = "; ".join(f"{name}: {it}" for name, it in status.troubles.items())
             _log.error(
-                "revocations are stale: none was heard of for %s (%s)",
+                "revocations are stale: %s old, the issuer read its database %s ago (%s)",
                 status.staleness,
+                status.database_staleness,
                 what or "nothing new came",
             )
 

@@ -18,6 +18,8 @@ from watchword_verifier._status import Status
 
 _T = TypeVar("_T")
 
+_GOODBYE_SECONDS = 0.01
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SyncVerifier(Options):
@@ -125,6 +127,7 @@ class _Running:
         """Close the engine, then the loop."""
         with suppress(RuntimeError):
             self.finish(self.engine.close())
+            self.finish(asyncio.sleep(_GOODBYE_SECONDS))  # until the loop has let go of its sockets
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -124,22 +124,25 @@ class Proxy:
     async def _close(self) -> None:
         assert self._server is not None
         self._server.close()
-        for writer in self._writers:
-            writer.transport.abort()
         async with asyncio.timeout(10):
-            while self._writers:  # noqa: ASYNC110 (each leaves by itself)
+            while self._writers:  # one that was let in just now comes after the others
+                for writer in self._writers:
+                    writer.transport.abort()
                 await asyncio.sleep(0.01)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        ends = {writer}
+        try:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
-            self._writers |= {writer, back}
-            try:
-                await asyncio.gather(_pump(reader, back), _pump(there, writer))
-            finally:
-                for each in (writer, back):
-                    each.transport.abort()
-                self._writers -= {writer, back}
+            ends.add(back)
+            self._writers |= ends
+            await asyncio.gather(_pump(reader, back), _pump(there, writer))
+        except OSError:
+            pass  # nobody is there: the client is told by the end of its connection
+        finally:
+            for each in ends:
+                each.transport.abort()
+            self._writers -= ends
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

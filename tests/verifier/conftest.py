@@ -99,9 +99,9 @@ def pod(portal: BlockingPortal, make_settings: MakeSettings) -> Iterator[LivePod
 async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator[App]:
     async with open_app(settings, "0.0.0-test") as app:
         await until(lambda: app.services.readiness.ready)
-        now, drain = timedelta(0), app.services.drain
+        drain, second = app.services.drain, timedelta(seconds=1)
         serving = asyncio.create_task(
-            serve(app.asgi, [listener], drain=now, grace=now, on_drain=drain)
+            serve(app.asgi, [listener], drain=second, grace=second, on_drain=drain)
         )
         yield app
         drain()  # answers who waits for news

@@ -196,6 +196,21 @@ async def test_the_verifier_lives_around_the_application(
     assert seen == [("started", True), ("stopped", True)]
 
 
+async def test_an_application_that_was_stopped_may_be_started_again(
+    make_shop: MakeShop, options: Options, pod: LivePod
+) -> None:
+    """As test clients do."""
+    app = make_shop(Verifier(**options), lambda _: None)
+    client = pod.make_client()
+    revoked, good = pod.token(client), pod.token(client)
+    async with running(app) as shop:
+        assert (await shop.get("/orders", headers=bearing(revoked))).status_code == 200
+    pod.revoke(client, revoked)
+    async with running(app) as shop:
+        await becomes(shop, revoked, 401)
+        assert (await shop.get("/orders", headers=bearing(good))).status_code == 200
+
+
 async def becomes(shop: httpx.AsyncClient, token: str, status: int) -> None:
     """Ask until the answer has that status."""
     async with asyncio.timeout(5):

@@ -83,7 +83,7 @@ def install(app: FastAPI, bearer: Bearer) -> None:
             return Response(resource.body, headers=METADATA_HEADERS)
 
         # A route of Starlette's: what FastAPI asks of every other one is not asked here.
-        app.router.add_route(resource.path, metadata, include_in_schema=False)
+        app.router.add_route(resource.path, metadata)
     _live_with(app, bearer.gate.verifier)
 
 

@@ -5,6 +5,7 @@ app = Starlette(routes=[…], middleware=[Middleware(BearerMiddleware, verifier=
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from inspect import iscoroutinefunction
 from typing import ParamSpec, TypeVar, cast
 
 from starlette.requests import HTTPConnection
@@ -62,6 +63,9 @@ def _requires(
         def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             check(claims_of(_connection(*args, *kwargs.values())))
             return endpoint(*args, **kwargs)
+
+        if not iscoroutinefunction(endpoint):
+            return checked
 
         @wraps(endpoint)
         async def checked_later(*args: _P.args, **kwargs: _P.kwargs) -> object:

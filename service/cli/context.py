@@ -151,21 +151,45 @@ async def open_keyring(context: Opened) -> tuple[Keyring, MasterKeys]:
     return keyring, master_keys
 
 
-async def publish(context: Opened) -> Head | None:
-    """Publish what the command committed; where that fails, any pod does it within a second.
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Publishes what a command committed.
 
-    The newest head known then, which covers it; None where it is not known.
+    Opened before the commit: unwrapping keys takes a while, in which a revoked token would still be
+    good elsewhere.
     """
+
+    keeper: FeedKeeper | None
+    fault: str = ""
+
+    async def publish(self) -> Head | None:
+        """Publish; the newest head known then, which covers it all. None where it is not known."""
+        if self.keeper is None:
+            note = f"note: not published from here ({self.fault}); any pod does it at once"
+            click.echo(note, err=True)
+            return None
+        await self.keeper.publish()
+        if self.keeper.redis_away:
+            note = "note: Redis is away; verifiers hear of it over HTTP until it is back"
+            click.echo(note, err=True)
+        return self.keeper.newest()
+
+
+async def open_publisher(context: Opened) -> Publisher:
+    """What publishes from here; where that can't be, any pod does it within a second."""
     try:
         keyring, _ = await open_keyring(context)
     except (MasterKeyError, KeyringError, DatabaseUnavailable) as error:
-        click.echo(f"note: not published from here ({error}); any pod does it at once", err=True)
-        return None
-    keeper = FeedKeeper(context.database, context.feed, keyring, context.settings.issuer, Metrics())
-    await keeper.publish()
-    if keeper.redis_away:
-        click.echo("note: Redis is away; verifiers hear of it over HTTP until it is back", err=True)
-    return keeper.newest()
+        return Publisher(None, str(error))
+    settings = context.settings
+    return Publisher(
+        FeedKeeper(context.database, context.feed, keyring, settings.issuer, Metrics())
+    )
+
+
+async def publish(context: Opened) -> None:
+    """Publish what the command committed; where that fails, any pod does it within a second."""
+    await (await open_publisher(context)).publish()
 
 
 def has_terminal() -> bool:

@@ -13,8 +13,8 @@ from service.cli.context import (
     command,
     get_user,
     open_keyring,
+    open_publisher,
     opened,
-    publish,
 )
 from service.cli.verifiers import tell_who_has_seen
 from service.flows.client_credentials import utc_now
@@ -62,6 +62,7 @@ async def revoke(
     if sum(named is not None for named in (token, session_id, user, client_id)) != 1:
         raise click.UsageError("name one of --token, --session, --user and --client")
     async with opened() as context:
+        publisher = await open_publisher(context)
         if session_id is not None:
             said = await _end_session(context, session_id)
         elif user is not None:
@@ -72,7 +73,7 @@ async def revoke(
         else:
             said = await _revoke_token(context, _text(token or ""))
         click.echo(said)
-        head = await publish(context)
+        head = await publisher.publish()
         if wait is not None:
             await tell_who_has_seen(context, head, wait)
 

@@ -37,7 +37,9 @@ def make_targets() -> list[str]:
 
 
 def pins(lock: str) -> dict[str, str]:
-    return dict(re.findall(r"^([a-z0-9.-]+)(?:\[.+\])?==(\S+)", (ROOT / lock).read_text(), re.MULTILINE))
+    return dict(
+        re.findall(r"^([a-z0-9.-]+)(?:\[.+\])?==(\S+)", (ROOT / lock).read_text(), re.MULTILINE)
+    )
 
 
 def test_files_have_at_most_300_lines() -> None:
@@ -96,7 +98,10 @@ def test_the_locks_hold_every_dependency() -> None:
     extras = [name for extra in verifier["optional-dependencies"].values() for name in extra]
     for lock, wanted in (
         ("requirements.txt", runtime),
-        ("requirements-dev.txt", [*runtime, *tools, *embedded, *verifier["dependencies"], *extras]),
+        (
+            "requirements-dev.txt",
+            [*runtime, *tools, *embedded, *verifier["dependencies"], *extras],
+        ),
     ):
         names = {re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower() for requirement in wanted}
         assert names - pins(lock).keys() == set(), f"{lock}: make lock"

@@ -1,6 +1,7 @@
 """The distribution alone: installed into an empty environment, it verifies a real token."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,9 @@ print(claims.client_id, "redis" in sys.modules)
 def test_it_stands_alone(pod: LivePod, options: Options, tmp_path: Path, extra: str) -> None:
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv/bin/python"
+    source = shutil.copytree(ROOT / "verifier", tmp_path / "verifier")  # it is built in place
     install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    subprocess.run([*install, f"{ROOT / 'verifier'}{extra}"], check=True, cwd=tmp_path)
+    subprocess.run([*install, f"{source}{extra}"], check=True, cwd=tmp_path)
     chosen = dict(options)
     if not extra:
         del chosen["revocations"]

@@ -84,9 +84,9 @@ async def _compare_ours(verifier: Verifier, tokens: list[str], raw: Check, live:
         again.append((time.process_time() - began) / len(tokens) / _AGAIN)
         ratios.append(firsts[-1] / statistics.mean((yardstick, _cpu(raw, tokens))))
     progress("")
-    with_live = f" of {live:,}" if live else ""
+    with_live = f", {live:,} live" if live else ""
     print_row(
-        f"first verification{', live facts' + with_live if live else ''}",
+        f"first verification{with_live}",
         f"{statistics.median(firsts) * 1e6:.1f}",
         f"{statistics.median(ratios):.2f}",
         "2.5",

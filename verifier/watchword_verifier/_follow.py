@@ -11,7 +11,7 @@ from watchword_verifier._clock import Clock
 from watchword_verifier._feed import Feed, KilledFeedKey, Moment, UnknownFeedKey
 from watchword_verifier._feed_claims import Faulty, Heartbeat, place_of
 from watchword_verifier._keys import Keys
-from watchword_verifier._sources import Away, HttpSource, RedisSource
+from watchword_verifier._sources import PAGE, Away, HttpSource, RedisSource
 
 _log = logging.getLogger("watchword_verifier")
 
@@ -23,6 +23,7 @@ _MIN_PAUSE, _MAX_PAUSE = 0.2, 5.0
 _LOOK_SECONDS = 0.25
 _MAX_WAIT = 10.0
 _TELL_AGAIN_SECONDS = 60.0
+_BREATH_SECONDS = 0.001
 
 
 class Follower:
@@ -106,8 +107,11 @@ class Follower:
             self.faults[source] += 1
         self.troubles[source] = text = str(error)
         now = self._clock.monotonic()
-        if now - self._told_at.get((source, text), float("-inf")) > _TELL_AGAIN_SECONDS:
-            self._told_at[source, text] = now
+        # Texts have numbers in them: what was told long ago must not pile up.
+        told = {it: at for it, at in self._told_at.items() if now - at <= _TELL_AGAIN_SECONDS}
+        self._told_at = told
+        if (source, text) not in told:
+            told[source, text] = now
             level = logging.ERROR if isinstance(error, Faulty) else logging.WARNING
             _log.log(level, "the revocation feed by %s: %s", source, text)
         return False
@@ -128,7 +132,8 @@ class Follower:
         page = await redis.entries(epoch, after, wait=max(0.0, wait))
         if self._feed.take(epoch, page):
             self._heard("redis")
-            await asyncio.sleep(0)  # a long stream is read beside requests, not before them
+            # A burst is read in few pages, and a long stream beside requests, not before them.
+            await asyncio.sleep(0 if len(page) == PAGE else _BREATH_SECONDS)
 
     def _judge_redis(self) -> None:
         """Redis delivers if its heartbeats rise and keep up, also where HTTP knew them before."""
@@ -136,7 +141,8 @@ class Follower:
         self._redis_beat = last
         if last is None or (before is not None and last.order <= before.order):
             return
-        if self._feed.lag(last) < _RESERVE_AFTER:
+        # Before a first snapshot only entries count: heartbeats alone would keep HTTP from helping.
+        if self._feed.is_complete and self._feed.lag(last) < _RESERVE_AFTER:
             self._heard("redis")
 
     async def _read_http(self, http: HttpSource) -> None:

@@ -11,7 +11,7 @@ from watchword_verifier._fetch import Fetcher, Unreachable
 from watchword_verifier._jws import parse_json_object
 
 _REDIS_SECONDS = 2.0
-_PAGE = 256
+PAGE = 256
 _MAX_PAGE_LENGTH = 4 * 1024 * 1024
 
 
@@ -48,7 +48,7 @@ class RedisSource:
     async def entries(self, epoch: str, after: int, *, wait: float) -> list[str]:
         """Entries after a number; waits so many seconds for the first."""
         position: dict[Any, Any] = {f"{self._root}:{epoch}:entries": f"{after}-0"}
-        reading = self._redis.xread(position, count=_PAGE, block=max(1, int(wait * 1000)))
+        reading = self._redis.xread(position, count=PAGE, block=max(1, int(wait * 1000)))
         answer = await self._call(reading, wait)
         return [str(fields.get("jws", "")) for _, rows in answer or () for _, fields in rows]
 

@@ -74,7 +74,7 @@ class Claims(Mapping[str, Any]):
     @property
     def roles(self) -> tuple[str, ...]:
         """`roles` of the user (RFC 9068 §2.2.3.1); none for a client's own token."""
-        return tuple(self._members.get("roles", ()))
+        return tuple(self._members.get("roles", ())) if self.is_user else ()
 
     @property
     def issued_at(self) -> datetime:

@@ -67,7 +67,13 @@ class Engine:
         """Begin to follow; wait until keys and a snapshot are here, or `start_timeout`."""
         if self._tasks is not None:
             raise RuntimeError("the verifier was started already")
-        options = self._options
+        try:
+            await self._start(self._options)
+        except BaseException:  # also whoever loses patience leaves nothing behind
+            await self.close()
+            raise
+
+    async def _start(self, options: Options) -> None:
         await self._stack.enter_async_context(self._fetcher)
         redis = None
         if options.revocations is not None:

@@ -91,6 +91,8 @@ def read_heartbeat(claims: dict[str, Any]) -> Heartbeat:
     members = {name: claims.get(name) for name in _MEMBERS}
     if any(type(members[name]) is not kind for name, kind in _MEMBERS.items()):
         raise Faulty("a heartbeat that lacks something")
+    if not all(0 <= it < 1 << 53 for it in members.values() if isinstance(it, int)):
+        raise Faulty("a heartbeat with a number that can't be")
     kids = claims["killed_kids"]
     if not all(isinstance(kid, str) for kid in kids):
         raise Faulty("a heartbeat with killed keys that are no names")

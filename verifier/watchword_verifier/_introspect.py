@@ -1,11 +1,11 @@
 """Asking the issuer about one token, where revocations are stale: RFC 7662."""
 
-import json
-
-from watchword_verifier._errors import RevocationsStale, Revoked
+from watchword_verifier._errors import Malformed, RevocationsStale, Revoked
 from watchword_verifier._fetch import Fetcher, Unreachable
+from watchword_verifier._jws import parse_json_object
 
 _MAX_ANSWER = 64 * 1024
+_MAX_DEPTH = 16
 
 
 async def confirm(fetcher: Fetcher, token: str) -> None:
@@ -15,8 +15,8 @@ async def confirm(fetcher: Fetcher, token: str) -> None:
     """
     try:
         answer = await fetcher.post("/introspect", {"token": token}, max_length=_MAX_ANSWER)
-        active = json.loads(answer.body)["active"]
-    except (Unreachable, ValueError, TypeError, KeyError):
+        active = parse_json_object(answer.body, max_depth=_MAX_DEPTH)["active"]
+    except (Unreachable, Malformed, KeyError):
         raise RevocationsStale("revocations are stale, and the issuer can't be asked") from None
     if active is not True:
         raise Revoked("the issuer says that it is not active")

@@ -42,13 +42,13 @@ def read_cache(path: Path, issuer: str) -> CachedKeys | None:
     at, tokens, feed, killed = (
         members.get(it) for it in ("fetched_at", "tokens", "feed", "killed")
     )
-    if not isinstance(at, int | float) or not isinstance(tokens, str) or not isinstance(feed, str):
+    if not isinstance(at, float) or not isinstance(tokens, str) or not isinstance(feed, str):
         return None
     if not isinstance(killed, list) or not all(isinstance(kid, str) for kid in killed):
         return None
     return CachedKeys(
         issuer=issuer,
-        fetched_at=float(at),
+        fetched_at=at,
         tokens=tokens.encode(),
         feed=feed.encode(),
         killed=tuple(killed),

@@ -30,7 +30,7 @@ class SyncVerifier(Options):
     importing it. May be used from any thread.
     """
 
-    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+    _locks: dict[int, threading.Lock] = field(init=False, default_factory=dict)
     _running: "_Running | None" = field(init=False, default=None)
 
     def __enter__(self) -> Self:
@@ -51,7 +51,7 @@ class SyncVerifier(Options):
 
     def close(self) -> None:
         """Stop the thread, and close every connection."""
-        with self._lock:
+        with self._lock():
             running, self._running = self._running, None
         if running is not None and running.pid == os.getpid():
             running.close()
@@ -99,11 +99,15 @@ class SyncVerifier(Options):
         running = self._running
         if running is not None and running.pid == os.getpid():
             return running
-        with self._lock:
+        with self._lock():
             running = self._running
             if running is None or running.pid != os.getpid():
                 running = self._running = _Running(self)
             return running
+
+    def _lock(self) -> threading.Lock:
+        """This process' own: one that another thread held at a fork stays held in the child."""
+        return self._locks.setdefault(os.getpid(), threading.Lock())
 
 
 class _Running:
@@ -117,7 +121,11 @@ class _Running:
         )
         self._thread.start()
         self.engine = self.finish(_make(options))
-        self.finish(self.engine.start())
+        try:
+            self.finish(self.engine.start())
+        except BaseException:
+            self.close()
+            raise
 
     def finish(self, call: Coroutine[Any, Any, _T]) -> _T:
         """The coroutine's result, from the loop's own thread."""

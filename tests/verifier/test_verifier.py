@@ -18,11 +18,13 @@ from watchword_verifier import (
     VerifierError,
 )
 
+from service.embedded.redis import EmbeddedRedis
 from service.flows.end_sessions import end_one_session
 from service.flows.manage_clients import revoke_client
 from service.flows.manage_users import set_roles
 from service.flows.origin import OPERATOR
 from tests.conftest import AUDIENCE
+from tests.redis.test_acl import add_user
 from tests.verifier.conftest import LivePod, Options
 
 HOUR = timedelta(hours=1)
@@ -238,6 +240,20 @@ async def _receipts(pod: LivePod, client_id: str) -> list[dict]:
             return [dict(row) for row in await connection.fetch(query, client_id)]
 
     return await asyncio.to_thread(pod.call, read)
+
+
+async def test_a_user_of_redis_who_only_reads_is_enough(
+    pod: LivePod, options: Options, redis_server: EmbeddedRedis
+) -> None:
+    """deploy/redis-users.acl."""
+    url = await add_user(redis_server, "verifier", pod.settings.redis_prefix)
+    async with Verifier(**{**options, "revocations": url}, reserve=False) as opened:
+        assert opened.ready
+        client = pod.make_client()
+        token = pod.token(client)
+        await opened.verify(token)
+        pod.revoke(client, token)
+        assert isinstance(await refused(opened, token), Revoked)
 
 
 async def test_a_verifier_starts_once(verifier: Verifier) -> None:

@@ -172,7 +172,9 @@ class Follower:
         while True:
             page = await http.page(epoch, after, wait=wait, elsewhere=elsewhere)
             if page.entries:
-                epoch, after = place_of(page.entries[-1])
+                before, (epoch, after) = (epoch, after), place_of(page.entries[-1])
+                if (epoch, after) == before:
+                    raise Faulty("a page that goes no further")
                 if epoch == feed.epoch:
                     feed.take(epoch, page.entries)
                     self.on_progress()

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import time
-import tracemalloc
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from datetime import timedelta
@@ -219,7 +218,7 @@ def test_forged_kids_cost_nothing(site: Site, client: Client) -> None:
     fetches, grown, seconds = asyncio.run(_flood(site, token, 100_000))
     tell(f"100,000 forged kids: {fetches} fetches, {grown / 1024:.0f} KiB more, {seconds:.1f} s")
     assert fetches <= 1 + seconds // 30
-    assert grown < 1024 * 1024
+    assert grown < 8 * 1024 * 1024
 
 
 async def _flood(site: Site, token: str, count: int) -> tuple[int, int, float]:
@@ -229,14 +228,16 @@ async def _flood(site: Site, token: str, count: int) -> tuple[int, int, float]:
     ) as verifier:
         tokens = verifier._engine._keys.tokens
         await _forge(verifier, payload, signature, 1_000)
-        before, began = tokens.fetches, time.monotonic()
-        tracemalloc.start()
-        used, _ = tracemalloc.get_traced_memory()
+        before, began, used = tokens.fetches, time.monotonic(), _resident()
         await _forge(verifier, payload, signature, count)
-        grown = tracemalloc.get_traced_memory()[0] - used
-        tracemalloc.stop()
+        grown = _resident() - used
         assert (await verifier.verify(token)).client_id == "orders"
         return tokens.fetches - before, grown, time.monotonic() - began
+
+
+def _resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def _forge(verifier: Verifier, payload: str, signature: str, count: int) -> None:

@@ -99,6 +99,7 @@ async def without_database(settings: Settings) -> AsyncIterator[Callable[[], Awa
         await admin.close()
 
 
+@pytest.mark.slow
 async def test_without_postgresql_heartbeats_go_on_and_say_since_when(
     make_app: MakeApp, settings: Settings
 ) -> None:
@@ -130,6 +131,7 @@ def is_fresh(answer: Answer) -> bool:
     return answer.beat.time - answer.beat.database_read_at < 1500
 
 
+@pytest.mark.slow
 async def test_who_lacks_entries_waits_for_postgresql_and_gets_them_when_it_is_back(
     make_app: MakeApp, settings: Settings
 ) -> None:

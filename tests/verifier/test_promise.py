@@ -213,10 +213,10 @@ def run(world: World, examples: int, steps: int) -> None:
 
 def test_the_promise(world: World) -> None:
     """DIST-1 to DIST-9, ATK-103."""
-    run(world, examples=12, steps=25)
+    run(world, examples=4, steps=25)
 
 
 @pytest.mark.slow
 def test_the_promise_for_longer(world: World) -> None:
     """The same, with longer histories."""
-    run(world, examples=20, steps=50)
+    run(world, examples=6, steps=40)

@@ -83,6 +83,17 @@ def test_a_million_names_of_one_second_are_dropped_in_portions() -> None:
     assert len(facts) == 0
 
 
+@pytest.mark.parametrize(("kind", "error"), [("client", Revoked), ("stale", RefreshRequired)])
+def test_a_lower_version_takes_no_higher_one_back(kind: str, error: object) -> None:
+    """DIST-9: facts only add up."""
+    facts = Facts()
+    for version in (1, 3, 2):
+        facts.add(Fact(kind, "a", version, 100))
+    for version in range(5):
+        verdict = facts.judge(Subject("j", "a", "a", version, version))
+        assert verdict is (error if version < 3 else None)
+
+
 def test_a_fact_that_comes_again_lives_as_long_as_the_later() -> None:
     facts = Facts()
     for expiry in (100, 200, 150):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from watchword_verifier import RefreshRequired, Revoked
-from watchword_verifier._facts import subject_of
+from watchword_verifier._facts import Subject, subject_of
 from watchword_verifier._feed import KilledFeedKey, UnknownFeedKey
 from watchword_verifier._feed_claims import Faulty
 
@@ -113,10 +113,33 @@ def test_a_page_is_proven_by_its_last_signature_and_the_chain(parts: Parts, stre
     """A byte changed in the middle breaks it; what stands before is taken by its own signature."""
     stream.add(3)
     parts.hear(stream.beat(parts))
-    other = signed.entry(stream.heads[1], [FACT, FACT], key=signed.STRANGER)
+    lie = {"client": "orders", "cep": 9, "exp": signed.EXPIRY}
+    other = signed.entry(stream.heads[1], [lie], key=signed.STRANGER)
     with pytest.raises(Faulty):
         parts.feed.take(signed.EPOCH, [stream.entries[0], other, stream.entries[2]])
     assert parts.feed.number == 1
+    assert parts.facts.judge(Subject("j", None, "orders", 0, 0)) is None
+
+
+@pytest.mark.parametrize("facts", [[], [FACT] * 257, {}, "facts", None])
+def test_an_entry_has_facts_and_not_too_many(parts: Parts, stream: Stream, facts: object) -> None:
+    """It is a fault, though it is signed: what it was to say is not known."""
+    parts.hear(stream.beat(parts))
+    with pytest.raises(Faulty):
+        parts.feed.take(signed.EPOCH, [signed.entry(signed.HEAD_0, facts)])
+    assert parts.feed.number == 0
+    assert parts.feed.take(signed.EPOCH, [signed.entry(signed.HEAD_0, [FACT] * 256)]) == 1
+
+
+@pytest.mark.parametrize("name", ["time", "database_read_at", "head", "floor"])
+@pytest.mark.parametrize("number", [-1, 1 << 53, 10**400])
+def test_a_heartbeat_has_numbers_that_can_be(
+    parts: Parts, stream: Stream, name: str, number: int
+) -> None:
+    changes = {"head": number, "floor": number} if name == "floor" else {name: number}
+    with pytest.raises(Faulty):
+        parts.hear(stream.beat(parts, **changes))
+    assert parts.feed.epoch == ""
 
 
 def test_nothing_is_passed_over(parts: Parts, stream: Stream) -> None:

@@ -121,3 +121,48 @@ def test_a_server_may_fork_after_it_was_used(
         timeout=60,
     )
     assert said.stdout.splitlines() == [client.id, f"{client.id} True", client.id]
+
+
+def test_a_fork_while_another_thread_starts_it_is_no_trap(tmp_path: Path) -> None:
+    """What that thread held at the fork, nobody in the child would ever give back."""
+    program = textwrap.dedent(
+        """
+        import os, sys, threading, time
+        from datetime import timedelta
+        from watchword_verifier import KeysUnavailable, SyncVerifier
+        verifier = SyncVerifier(
+            issuer="http://127.0.0.1:9", audience="a", start_timeout=timedelta(seconds=1)
+        )
+        threading.Thread(target=verifier.start).start()
+        while not verifier._locks[os.getpid()].locked():
+            pass
+        if os.fork() == 0:
+            try:
+                verifier.verify("a.b.c")
+            except KeysUnavailable:
+                print("judged", flush=True)
+            os._exit(0)
+        os.wait()
+        verifier.close()
+        """
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        timeout=30,
+    )
+    assert said.stdout == "judged\n"
+
+
+def test_one_that_cannot_start_leaves_no_thread_behind(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    verifier, before = SyncVerifier(**options), threading.active_count()
+    for _ in range(3):
+        with pytest.raises(ImportError, match="watchword-verifier\\[redis\\]"):
+            verifier.verify("a.b.c")
+    assert threading.active_count() == before

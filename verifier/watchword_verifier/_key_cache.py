@@ -64,9 +64,13 @@ def write_cache(path: Path, cached: CachedKeys) -> None:
         "feed": cached.feed.decode(),
         "killed": list(cached.killed),
     }
+    made = None
     try:
         with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as new:
+            made = Path(new.name)
             json.dump(members, new)
-        Path(new.name).replace(path)
+        made.replace(path)
     except OSError as error:
         _log.warning("the key cache %s can't be written: %s", path, error)
+        if made is not None:
+            made.unlink(missing_ok=True)

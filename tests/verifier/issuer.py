@@ -28,7 +28,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Issuer:
-    """Keys, answers by path, and how often each was asked for."""
+    """Keys, answers by path (one with its query goes first), and how often each was asked for."""
 
     url: str
     signer: RsaSigner
@@ -49,7 +49,7 @@ def serving() -> Iterator[Issuer]:
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             issuer.requests[path] += 1
-            answer = issuer.answers.get(path, Answer(b"", 404))
+            answer = issuer.answers.get(self.path) or issuer.answers.get(path, Answer(b"", 404))
             if answer.hold is not None:
                 answer.hold.wait(20)
             self.send_response(answer.status)

@@ -124,3 +124,8 @@ def test_what_is_no_fact_is_refused(member: object) -> None:
 def test_uuids_are_told_apart_from_all_else(one: UUID, other: str) -> None:
     assert key_of(str(one)) == one.int
     assert key_of(other) == other or len(other) == 36
+
+
+@pytest.mark.parametrize("text", ["x" * 36, "-" * 36, "01920f3c-9b10-7abc-8def-0123456789ag"])
+def test_a_name_as_long_as_a_uuid_is_a_name(text: str) -> None:
+    assert key_of(text) == text

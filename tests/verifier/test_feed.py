@@ -4,13 +4,14 @@ DIST-8, ATK-107.
 """
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from watchword_verifier import RefreshRequired, Revoked
 from watchword_verifier._facts import Subject, subject_of
 from watchword_verifier._feed import KilledFeedKey, UnknownFeedKey
-from watchword_verifier._feed_claims import Faulty
+from watchword_verifier._feed_claims import Faulty, place_of
 
 from service.oauth.feed import Head, next_head
 from tests.vectors import signed
@@ -140,6 +141,38 @@ def test_a_heartbeat_has_numbers_that_can_be(
     with pytest.raises(Faulty):
         parts.hear(stream.beat(parts, **changes))
     assert parts.feed.epoch == ""
+
+
+@pytest.mark.parametrize("kids", [[1], [None], "a", None, [["a"]]])
+def test_a_heartbeat_names_killed_keys(parts: Parts, stream: Stream, kids: object) -> None:
+    with pytest.raises(Faulty):
+        parts.hear(stream.beat(parts, killed_kids=kids))
+
+
+def test_an_entry_in_between_that_cannot_be_read_takes_nothing_along(
+    parts: Parts, stream: Stream
+) -> None:
+    stream.add(3)
+    parts.hear(stream.beat(parts))
+    for junk in ("", "a.b.c", "ä", stream.entries[1][:-1], "a" * 70_000):
+        with pytest.raises(Faulty):
+            parts.feed.take(signed.EPOCH, [stream.entries[0], junk, stream.entries[2]])
+        assert parts.feed.number == 1
+    for junk in ("a.b.c", signed.entry(signed.HEAD_0, [FACT], n="1"), stream.beat(parts)):
+        with pytest.raises(Faulty):
+            place_of(junk)
+
+
+def test_how_far_a_heartbeat_is_behind(parts: Parts, stream: Stream) -> None:
+    """Infinitely, in another epoch."""
+    assert parts.hear(stream.beat(parts))
+    first = parts.feed.last
+    assert first is not None
+    assert parts.feed.lag(first) == pytest.approx(0)
+    parts.times.pass_by(5)
+    assert parts.hear(stream.beat(parts))
+    assert parts.feed.lag(first) == pytest.approx(5)
+    assert parts.feed.lag(replace(first, epoch=signed.LATER_EPOCH)) == float("inf")
 
 
 def test_nothing_is_passed_over(parts: Parts, stream: Stream) -> None:

@@ -14,7 +14,6 @@ from redis.asyncio import Redis
 from watchword_verifier import Verifier
 from watchword_verifier._clock import Clock
 from watchword_verifier._feed_claims import Faulty
-from watchword_verifier._fetch import Fetcher
 from watchword_verifier._follow import Follower
 from watchword_verifier._sources import HttpSource
 
@@ -23,7 +22,7 @@ from service.oauth.feed import next_head
 from tests.conftest import until
 from tests.vectors import signed
 from tests.verifier.conftest import LivePod, Options
-from tests.verifier.issuer import Answer, Issuer, serving
+from tests.verifier.issuer import FEED_KEYS, Answer, Issuer, serving
 from tests.verifier.parts import Parts, Times
 
 SECONDS = timedelta(seconds=8)
@@ -79,7 +78,7 @@ async def test_whoever_begins_where_entries_are_withheld_asks_the_issuer(
             assert verifier.ready
             assert verifier.status.facts > 0
         async with Verifier(
-            **chosen, reserve=False, start_timeout=timedelta(seconds=3)
+            **chosen, reserve=False, start_timeout=timedelta(seconds=1.5)
         ) as verifier:
             assert not verifier.ready
             assert verifier.status.source is None
@@ -107,18 +106,18 @@ class Following:
         self.entries.append(signed.entry(self.heads[-1], facts, **of))
         self.heads.append(next_head(self.heads[-1], self.entries[-1]))
 
-    def beat(self) -> str:
+    def beat(self, **members: object) -> str:
         now = int(self.parts.times.wall * 1000)
         of = {"key": self.issuer.feed_signer, "iss": self.issuer.url, "killed": ()}
-        return signed.heartbeat(self.heads[-1], time=now, **of)
+        return signed.heartbeat(self.heads[-1], time=now, **{**of, **members})
 
-    def serve(self, **members: object) -> None:
-        self.issuer.answers["/revocations"] = Answer(json.dumps(members).encode())
+    def serve(self, query: str = "", /, **members: object) -> None:
+        self.issuer.answers["/revocations" + query] = Answer(json.dumps(members).encode())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Follower]:
-        async with Fetcher(self.issuer.url, None, None) as fetcher:
-            parts = self.parts
+        parts = self.parts
+        async with parts.keys._fetcher as fetcher:
             clock = Clock(wall=lambda: parts.times.wall)  # it waits by the real one
             sources = (None, HttpSource(fetcher))
             follower = Follower(parts.feed, parts.keys, clock, sources, parts.max_staleness)
@@ -149,18 +148,22 @@ async def test_pages_are_asked_for_until_the_last(following: Following) -> None:
     """A page that is faulty in part is taken as far as it is proven, and told."""
     for number in range(3):
         following.revoke(f"jti-{number}")
-    following.serve(entries=following.entries, heartbeat=following.beat())
+    first, rest, last = [following.entries[:2], following.entries[2:], following.beat()]
+    following.serve("?wait=0", entries=first)
+    following.serve(f"?epoch={signed.EPOCH}&after=2&wait=0", entries=rest, heartbeat=last)
+    following.serve(entries=[], heartbeat=last)
     async with following.running() as follower:
         await until(lambda: follower.source == "http")
         assert following.parts.feed.is_complete
         assert (following.parts.feed.number, follower.troubles) == (3, {})
         following.revoke("next")
         following.parts.times.pass_by(1)
-        page = [following.entries[-1], "a.b.c"]
+        forged = signed.entry(following.heads[-1], [{"jti": "a", "exp": 1}], key=signed.STRANGER)
+        page = [following.entries[-1], forged]
         following.serve(entries=page, heartbeat=following.beat())
         await until(lambda: follower.troubles)
         assert follower.faults == {"http": 1}
-        assert follower.source is None
+        assert (following.parts.feed.number, follower.source) == (4, None)
 
 
 async def test_what_is_told_does_not_pile_up(following: Following) -> None:
@@ -192,3 +195,29 @@ async def test_a_fault_in_the_follower_itself_does_not_end_it(
     async with following.running():
         await until(lambda: following.parts.feed.is_complete)
     assert "a defect" in caplog.text
+
+
+async def test_a_page_that_goes_no_further_is_not_asked_for_for_ever(following: Following) -> None:
+    following.revoke("jti")
+    following.serve(entries=following.entries)
+    async with following.running() as follower:
+        await until(lambda: follower.troubles)
+    assert follower.troubles == {"http": "a page that goes no further"}
+    assert following.issuer.requests["/revocations"] <= 4
+
+
+async def test_the_feeds_key_set_says_which_of_its_keys_was_killed(following: Following) -> None:
+    """DIST-6, ATK-107: past all caches; while it can't be had, nothing is believed."""
+    issuer, parts = following.issuer, following.parts
+    parts.trust(issuer.feed_signer.public_jwk, signed.THIRD.public_jwk)
+    killed = [signed.THIRD.kid]
+    following.serve(entries=[], heartbeat=following.beat(killed_kids=killed))
+    keys = issuer.answers.pop(FEED_KEYS)
+    async with following.running() as follower:
+        await until(lambda: follower.troubles)
+        assert follower.troubles == {"http": "keys of the feed were killed"}
+        assert not parts.feed.is_complete
+        issuer.answers[FEED_KEYS] = keys
+        await until(lambda: parts.feed.is_complete)
+    assert list(parts.keys.feed.keys) == [issuer.feed_signer.kid]
+    assert parts.keys.tokens.killed == {signed.THIRD.kid}

@@ -63,6 +63,15 @@ def test_any_other_signature_is_none(alg: str, signature: bytes) -> None:
     assert not key.verifies(forged)
 
 
+@pytest.mark.parametrize("alg", sorted(ALGORITHMS))
+def test_a_whole_private_key_is_left_out(alg: str) -> None:
+    """ATK-21: who publishes it has lost it."""
+    private = {**jwk(alg, kid="private"), **MAKERS[alg].to_jwk(PRIVATE[alg], as_dict=True)}
+    private.pop("key_ops", None)
+    keys = read_key_set(document(private, jwk("RS256", kid="good")), ALGORITHMS)
+    assert list(keys) == ["good"]
+
+
 def test_only_algorithms_that_are_allowed_are_read() -> None:
     raw = document(*map(jwk, sorted(ALGORITHMS)))
     assert set(read_key_set(raw, ("ES256",))) == {"ES256"}

@@ -1,6 +1,7 @@
 """Compact JWS: read in one way, or not at all. RS-3."""
 
 import json
+from base64 import urlsafe_b64decode
 from hashlib import sha256
 
 import pytest
@@ -72,6 +73,28 @@ def test_another_spelling_is_another_token(data: st.DataObject) -> None:
     except Malformed:
         return
     assert other == text or after != before
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_unused_bits_are_zero(place: int, length: int) -> None:
+    """ATK-19: of all last characters for the same bytes one is good."""
+    raws = [HEADER.ljust(42 + length), b"a" * length, b"a" * length]
+    segments = compact(*raws).split(".")
+    good = []
+    for last in ALPHABET:
+        segment = segments[place][:-1] + last
+        if decode_base64url_laxly(segment) == raws[place]:
+            try:
+                parse_compact(".".join([*segments[:place], segment, *segments[place + 1 :]]))
+            except Malformed:
+                continue
+            good.append(segment)
+    assert good == [segments[place]]
+
+
+def decode_base64url_laxly(segment: str) -> bytes:
+    return urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
 
 
 @pytest.mark.parametrize("over", [0, 1])

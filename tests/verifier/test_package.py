@@ -28,6 +28,24 @@ for absent in ("service", "litestar", "fastapi", "asyncpg", "prometheus_client")
 print(claims.client_id, "redis" in sys.modules)
 """
 
+# What somebody may write who asks a type checker for everything.
+TYPED = """
+from datetime import timedelta
+from watchword_verifier import Claims, SyncVerifier, Verifier, VerifierError, bearer_token
+
+Answer = tuple[int, list[tuple[str, str]], bytes]
+
+async def judge(verifier: Verifier, headers: list[str]) -> Claims | Answer:
+    try:
+        return await verifier.verify(bearer_token(headers), scopes=["orders:read"], stale="accept")
+    except VerifierError as error:
+        return error.status, error.headers(realm="orders"), error.body()
+
+def whose(verifier: SyncVerifier, token: str) -> str | None:
+    claims = verifier.verify(token, max_staleness=timedelta(seconds=5))
+    return claims.session_id if verifier.ready and claims.has_role("clerk") else None
+"""
+
 
 @pytest.mark.slow
 def test_it_stands_alone(pod: LivePod, options: Options, tmp_path: Path) -> None:
@@ -51,6 +69,17 @@ def test_it_stands_alone(pod: LivePod, options: Options, tmp_path: Path) -> None
             timeout=60,
         )
         assert said.stdout.split() == [client.id, str(bool(extra))]
+    assert _found_by_mypy(python, TYPED) == []
+    wrong = TYPED.replace('"accept"', '"ignore"').replace("has_role(", "hasrole(")
+    assert _found_by_mypy(python, wrong) == ["[arg-type]", "[attr-defined]"]
+
+
+def _found_by_mypy(python: Path, program: str) -> list[str]:
+    """What the type checker says of a program, beside the distribution as it is installed."""
+    (path := python.parents[2] / "program.py").write_text(program)
+    check = [sys.executable, "-m", "mypy", "--strict", "--python-executable", python, path.name]
+    said = subprocess.run(check, check=False, capture_output=True, text=True, cwd=path.parent)
+    return [line.split()[-1] for line in said.stdout.splitlines() if ": error: " in line]
 
 
 def test_importing_it_brings_no_framework() -> None:

@@ -64,6 +64,11 @@ async def test_a_change_is_reported_at_once_and_the_same_again_later(
         current[0] = Receipt("epoch", 1, ("a", "b"))
         receipts.note()
         await until(lambda: issuer.requests[PATH] == 1, seconds=1.5)
+        await until(lambda: receipts._sent == current[0])
+        for _ in range(20):
+            receipts.note()  # nothing has changed
+            await asyncio.sleep(0.01)
+        assert issuer.requests[PATH] == 1
         await until(lambda: issuer.requests[PATH] == 2)
         current[0] = Receipt("epoch", 2, ("a", "b"))
         receipts.note()

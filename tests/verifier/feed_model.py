@@ -142,4 +142,6 @@ class World:
     @property
     def deception(self) -> float:
         """By how much its age may be smaller than the truth: what the contract forgives."""
-        return max(self.first_delay, -self.ahead, 0.0) + 0.0005 * self.passed + 0.01
+        by_pace = max(self.first_delay, -self.ahead) + 0.0005 * self.passed
+        by_wall = self.parts.leeway - self.ahead
+        return max(0.0, min(by_pace, by_wall)) + 0.01

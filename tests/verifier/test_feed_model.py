@@ -1,8 +1,8 @@
 """Whatever somebody who writes to Redis does, and in whatever order: no fact is made or hidden.
 
 ATK-107, DIST-8. A fact that the follower lacks is younger than it says that its news is, but for
-what the contract forgives: what the first heartbeat was late by, a wall clock that is behind, and
-clocks that drift apart.
+what the contract forgives: what the first heartbeat was late by and clocks that drift apart, both
+no further than the leeway, and a wall clock that is behind.
 """
 
 from hypothesis import settings
@@ -12,6 +12,7 @@ from watchword_verifier import Revoked
 from watchword_verifier._facts import Subject, key_of
 
 from service.keys.sign import sign
+from service.keys.signer import RsaSigner
 from tests.vectors import signed
 from tests.verifier.feed_model import World
 
@@ -21,6 +22,10 @@ PIECES = st.lists(ANY, max_size=6)
 
 class Following(RuleBasedStateMachine):
     """Rules are what server, network and attacker may do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begin(0.0)
 
     @initialize(ahead=st.sampled_from([0.0, 0.0, 20.0, -20.0]))
     def begin(self, ahead: float) -> None:
@@ -60,6 +65,21 @@ class Following(RuleBasedStateMachine):
             jws, sent_at = self.server.heartbeats[-1 - which % len(self.server.heartbeats)]
             self.world.hear(jws, sent_at)
 
+    @rule(seconds=st.floats(1, 120), count=st.integers(1, 4))
+    def all_is_shown_as_it_was_but_later(self, seconds: float, count: int) -> None:
+        """Each by the same time, so that none is later than the one before."""
+        recorded = []
+        for _ in range(count):
+            self.world.wait(1)
+            self.server.beat(self.world.now)
+            recorded.append((self.server.heartbeats[-1], list(self.server.epochs[-1].entries)))
+        self.server.revoke(1, self.world.now)
+        self.world.wait(seconds)
+        for (jws, sent_at), entries in recorded:
+            self.world.wait(1)
+            self.world.hear(jws, sent_at)
+            self.world.take(self.server.epochs[-1].name, entries)
+
     @rule(of=ANY, under=ANY, pieces=PIECES)
     def entries_are_shown_in_any_choice_and_order(
         self, of: int, under: int, pieces: list[int]
@@ -94,7 +114,7 @@ class Following(RuleBasedStateMachine):
             self.world.take(self.server.epochs[-1].name, [changed])
 
     @rule(key=st.sampled_from([signed.STRANGER, signed.THIRD]), head=st.integers(0, 5))
-    def a_heartbeat_is_forged(self, key: object, head: int) -> None:
+    def a_heartbeat_is_forged(self, key: RsaSigner, head: int) -> None:
         claims = {"iss": signed.ISSUER, "epoch": "f" * 36, "head": head, "digest": "", "floor": 1}
         now = int(self.world.now * 1000)
         claims |= {"time": now, "database_read_at": now, "killed_kids": [signed.SECOND.kid]}

@@ -21,20 +21,20 @@ from service.embedded.redis import EmbeddedRedis
 from service.oauth.feed import next_head
 from tests.conftest import until
 from tests.vectors import signed
-from tests.verifier.conftest import LivePod, Options
+from tests.verifier.conftest import LivePod
 from tests.verifier.issuer import FEED_KEYS, Answer, Issuer, serving
 from tests.verifier.parts import Parts, Times
 
 SECONDS = timedelta(seconds=8)
 
 
-async def heartbeat(redis: Redis, prefix: str) -> dict[str, Any]:
+async def heartbeat(redis: Any, prefix: str) -> dict[str, Any]:
     """What the heartbeat under a prefix says."""
     return signed.claims_of(await redis.get(f"{{{prefix}}}:feed:heartbeat"))
 
 
 @asynccontextmanager
-async def copied(redis: Redis, source: str, target: str, *, entries: bool) -> AsyncIterator[None]:
+async def copied(redis: Any, source: str, target: str, *, entries: bool) -> AsyncIterator[None]:
     """The heartbeat of one prefix again and again under another; with what it names, or not."""
 
     async def copy() -> None:
@@ -57,13 +57,13 @@ async def copied(redis: Redis, source: str, target: str, *, entries: bool) -> As
 
 
 @pytest.fixture
-async def redis(redis_server: EmbeddedRedis) -> AsyncIterator[Redis]:
+async def redis(redis_server: EmbeddedRedis) -> AsyncIterator[Any]:
     async with Redis.from_url(redis_server.url, decode_responses=True) as opened:
         yield opened
 
 
 async def test_whoever_begins_where_entries_are_withheld_asks_the_issuer(
-    pod: LivePod, options: Options, redis: Redis
+    pod: LivePod, options: dict[str, str], redis: Any
 ) -> None:
     """ATK-107: heartbeats that rise are no feed without what they name."""
     client = pod.make_client()
@@ -72,7 +72,7 @@ async def test_whoever_begins_where_entries_are_withheld_asks_the_issuer(
     while not (await heartbeat(redis, options["redis_prefix"]))["head"]:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     prefix = f"t{uuid4().hex}"
-    chosen = {**options, "redis_prefix": prefix}
+    chosen: dict[str, Any] = {**options, "redis_prefix": prefix}
     async with copied(redis, options["redis_prefix"], prefix, entries=False):
         async with Verifier(**chosen, start_timeout=SECONDS) as verifier:
             assert verifier.ready
@@ -102,13 +102,13 @@ class Following:
 
     def revoke(self, *jtis: str) -> None:
         facts = [{"jti": jti, "exp": 9_999_999_999} for jti in jtis]
-        of = {"key": self.issuer.feed_signer, "iss": self.issuer.url}
+        of: dict[str, Any] = {"key": self.issuer.feed_signer, "iss": self.issuer.url}
         self.entries.append(signed.entry(self.heads[-1], facts, **of))
         self.heads.append(next_head(self.heads[-1], self.entries[-1]))
 
-    def beat(self, **members: object) -> str:
+    def beat(self, **members: Any) -> str:
         now = int(self.parts.times.wall * 1000)
-        of = {"key": self.issuer.feed_signer, "iss": self.issuer.url, "killed": ()}
+        of: dict[str, Any] = {"key": self.issuer.feed_signer, "iss": self.issuer.url, "killed": ()}
         return signed.heartbeat(self.heads[-1], time=now, **{**of, **members})
 
     def serve(self, query: str = "", /, **members: object) -> None:

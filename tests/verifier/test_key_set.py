@@ -105,6 +105,25 @@ async def test_a_signed_word_brings_it_at_once_past_all_caches(
     assert all(source.asked[1:])
 
 
+@pytest.mark.parametrize("is_known_before", [False, True])
+async def test_a_set_of_killed_keys_alone_is_asked_for_again(
+    keys: KeySet, source: Source, is_known_before: bool
+) -> None:
+    """DIST-6: it comes from a pod, or a cache, that has not heard of their successors yet."""
+    if not is_known_before:
+        assert await keys.fetch()
+    assert keys.kill([ONE.kid]) is not is_known_before
+    if not is_known_before:
+        keys.expect_change()
+    task = asyncio.create_task(keys.run())
+    await until(lambda: len(source.asked) == (1 if is_known_before else 2))
+    source.signers = [OTHER]
+    await until(lambda: keys.keys, seconds=5)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
 async def test_it_is_told_once_that_it_fails_and_once_that_it_works(
     keys: KeySet, source: Source, caplog: pytest.LogCaptureFixture
 ) -> None:

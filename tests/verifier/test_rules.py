@@ -23,7 +23,7 @@ ISSUER, AUDIENCE, USER = "https://auth.example", "https://orders.example", "0192
 
 
 def rules(**changes: Any) -> Rules:
-    members = {
+    members: dict[str, Any] = {
         "issuer": ISSUER,
         "audience": AUDIENCE,
         "algorithms": ("RS256",),

@@ -64,7 +64,7 @@ class Feed:
         self._keys = keys
         self._facts = facts
         self._first_within = max_staleness + leeway
-        self._pulse = Pulse()
+        self._pulse = Pulse(leeway)
         self._digest: str | None = None
         self._text = ""
         self._seen: tuple[float, float] = (0.0, 0.0)

@@ -104,9 +104,10 @@ class KeySet:
         while True:
             expected = expected or self._due.is_set()
             self._due.clear()
-            if not expected and self.age < self._max_age:
+            # A set that has only killed keys is older than their successors.
+            if not expected and self.keys and self.age < self._max_age:
                 pause = self._max_age - self.age
-            elif await self.fetch(past_caches=expected):
+            elif await self.fetch(past_caches=expected) and self.keys:
                 pause, retry, expected = self._max_age, _MIN_RETRY, False
             else:
                 pause, retry = retry, min(2 * retry, _MAX_RETRY)

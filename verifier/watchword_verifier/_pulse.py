@@ -10,13 +10,16 @@ class Pulse:
     Heartbeats that only have to rise could be replayed slower and slower, by somebody who writes to
     Redis, and each would look new. So each is measured against the quickest one before it, by the
     monotonic clock. That is late, too, when the server's clock was set back: hence a heartbeat
-    counts as late only as far as the wall clock says so as well. What came over TLS from the
-    issuer is no replay: it sets the measure anew.
+    counts as late only as far as the wall clock says so as well. And the quickest may have been
+    held back itself, and all after it by as much: hence it is at least as late as the wall clock
+    says, but for `leeway`, by which that may be wrong. What came over TLS from the issuer is no
+    replay: it sets the measure anew.
 
     All times are in seconds; `sent` is the heartbeat's own, in the server's clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, leeway: float) -> None:
+        self._leeway = leeway
         self._quickest: float | None = None
         self._measured_at = 0.0
         self._kept_up_at = float("-inf")
@@ -38,8 +41,7 @@ class Pulse:
         allowed = self._quickest + _DRIFT * (monotonic - self._measured_at)
         if origin <= allowed:
             self._quickest, self._measured_at = origin, monotonic
-            return 0.0
-        return min(origin - allowed, by_wall)
+        return max(0.0, min(origin - allowed, by_wall), by_wall - self._leeway)
 
     def keep_up(self, received_at: float, delay: float) -> None:
         """Note that all that a heartbeat names was processed; it was received then, so late."""

@@ -122,12 +122,12 @@ export class Pulse {
     const took = now - time; // of two clocks, so only differences of it mean something
     const isFirst = epoch !== this.newest?.epoch;
     const allowed = isFirst ? took : this.#quickest.took + DRIFT * (now - this.#quickest.at);
-    if (took <= allowed) {
-      this.#quickest = { took, at: now };
-      return 0;
-    }
+    const byWall = Math.max(0, this.clock.wall() - time);
     // The server's clock may have been set back: then ours says that it is not late.
-    return Math.min(took - allowed, Math.max(0, this.clock.wall() - time));
+    const late = Math.max(0, Math.min(took - allowed, byWall));
+    if (took <= allowed) this.#quickest = { took, at: now };
+    // The quickest may have been held back, and all after it by as much.
+    return Math.max(late, byWall - LEEWAY * 1000);
   }
 }
 

@@ -1,6 +1,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
+TESTS := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 SQUAWK := $(BIN)/squawk --pg-version 15.0 --assume-in-transaction --no-error-on-unmatched-pattern
@@ -30,10 +31,10 @@ run: $(READY) ## Everything on this machine, one command; PORT=8001 for another 
 example: $(READY) ## Two services that verify for themselves, and a token taken back from both
 	@$(BIN)/python -m examples.services
 test: $(READY) ## The tests but the slow ones
-	@$(BIN)/pytest
+	@$(TESTS)
 test-slow: $(READY) ## The slow tests; as root on Debian installs the servers that they need
 	@tests/install-servers.sh
-	@$(BIN)/pytest -m slow
+	@$(TESTS) -m slow
 check: lint ## Format, lint, types, import directions, migrations, known vulnerabilities
 	$(BIN)/basedpyright --level error
 	$(BIN)/mypy

@@ -82,9 +82,9 @@ def put_an_old_copy_back(
     server.stop()
     shutil.copytree(server.work_folder, copy)
     server.start()
-    until(lambda: pods[0].http.get("/readyz").json()["degraded"] == [])
     lost = pods[0].token(client)
-    pods[0].revoke(client, lost)
+    # It may not have noticed yet that its connections are gone.
+    until(lambda: pods[0].post("/revoke", client, token=lost).status_code == 200)
     until(lambda: site.heartbeat()["head"] == 2)
     server.stop()
     shutil.rmtree(server.work_folder)

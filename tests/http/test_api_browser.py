@@ -20,9 +20,10 @@ from tests.http.accounts import (
 )
 from tests.sessions import begin, execute
 
-PATHS = [path.removeprefix("/api/").replace("{id}", str(uuid4())) for path in ACTIONS]
+SOME_SESSION = "01a1fd5f-f6f4-756f-a237-70a7a26ababf"
+PATHS = [path.removeprefix("/api/").replace("{id}", SOME_SESSION) for path in ACTIONS]
 CHANGING = [
-    (method, path.removeprefix("/api/").replace("{id}", str(uuid4())))
+    (method, path.removeprefix("/api/").replace("{id}", SOME_SESSION))
     for path, actions in ACTIONS.items()
     for method in sorted(actions)
     if method != "GET"

@@ -138,7 +138,7 @@ async def test_the_new_one_is_not_made_of_ones_name(browser: Device, anna: User)
         (change(current="a\0b"), {"current_password"}),
         (change(current="a\tb"), {"current_password"}),
     ],
-    ids=lambda value: f"{value!s:.50}",
+    ids=lambda value: f"{sorted(value) if isinstance(value, set) else value!s:.50}",
 )
 async def test_what_is_wrong_is_said_by_its_member(
     accounts: Accounts, browser: Device, members: dict[str, object], fields: set[str]

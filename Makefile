@@ -6,7 +6,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 SQUAWK := $(BIN)/squawk --pg-version 15.0 --assume-in-transaction --no-error-on-unmatched-pattern
 COMPILE := uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 \
-	--no-strip-extras --generate-hashes --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml
+	--no-strip-extras --generate-hashes --custom-compile-command 'make lock' $(UPGRADE)
 .DEFAULT_GOAL := help
 .PHONY: help run example test test-slow check lint fmt bench lock clean
 
@@ -53,8 +53,10 @@ bench: $(READY) ## Measure: every figure as a ratio
 	@$(BIN)/python -m bench
 lock: ## Lock the dependencies again; UPGRADE=-U for the newest versions
 	@set -e; tool=$$(mktemp -d); trap 'rm -rf "$$tool"' EXIT; $(PYTHON) -m venv "$$tool"; \
-	"$$tool/bin/pip" install -q uv; "$$tool/bin/"$(COMPILE) --extra dev --group tools -o requirements-dev.txt; \
-	"$$tool/bin/"$(COMPILE) -c requirements-dev.txt -o requirements.txt
+	"$$tool/bin/pip" install -q uv; lock() { "$$tool/bin/"$(COMPILE) "$$@"; }; \
+	lock pyproject.toml --extra dev --group tools -o requirements-dev.txt; \
+	lock pyproject.toml -c requirements-dev.txt -o requirements.txt; \
+	lock --group build -c requirements-dev.txt -o deploy/image/requirements-build.txt
 clean: ## Remove the environment and all caches; the data under .watchword stays
 	@rm -rf .venv build dist *.egg-info .coverage* htmlcov .hypothesis .*_cache
 	@find service migrations tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -67,18 +67,25 @@ class FeedKeeper:
         return None if self._state is None or self.loss_unknown else self._reading()
 
     async def run(self) -> None:
-        """Publish at every nudge and tick each second, until cancelled."""
-        next_tick = 0.0
+        """Publish at every nudge, and tick each second, until cancelled.
+
+        Beside each other, as pods are: a tick takes many round trips, and a revocation that came
+        in its beginning would wait for all of them.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._publish_when_due())
+            tasks.create_task(self._tick_each_second())
+
+    async def _publish_when_due(self) -> None:
         while True:
-            wait = next_tick - time.monotonic()
-            if wait <= 0:  # first: under a load of revocations there always is a nudge
-                next_tick = time.monotonic() + _TICK_SECONDS
-                await self._guarded_tick()
-                continue
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._due.wait()
-                await self._guarded_publish()
+            await self._due.wait()
+            await self._guarded_publish()
+
+    async def _tick_each_second(self) -> None:
+        while True:
+            next_tick = time.monotonic() + _TICK_SECONDS
+            await self._guarded_tick()
+            await asyncio.sleep(next_tick - time.monotonic())
 
     async def _guarded_tick(self) -> None:
         try:
@@ -209,6 +216,7 @@ class FeedKeeper:
         if keys_of != self._keys_of:
             await renew_keys(self._database, self._keyring, self._issuer)
             self._keys_of = keys_of
+            self.nudge()  # what was asked for meanwhile had no key
 
     async def _let_go(self, epoch: str) -> None:
         """Let the stream of an epoch that was left expire with its last fact."""

@@ -5,8 +5,6 @@ TESTS := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 SQUAWK := $(BIN)/squawk --pg-version 15.0 --assume-in-transaction --no-error-on-unmatched-pattern
-COMPILE := uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 \
-	--no-strip-extras --generate-hashes --custom-compile-command 'make lock' $(UPGRADE)
 .DEFAULT_GOAL := help
 .PHONY: help run example test test-slow check lint fmt bench lock clean
 
@@ -52,11 +50,7 @@ fmt: $(READY) ## Format, and mend what can be mended
 bench: $(READY) ## Measure: every figure as a ratio
 	@$(BIN)/python -m bench
 lock: ## Lock the dependencies again; UPGRADE=-U for the newest versions
-	@set -e; tool=$$(mktemp -d); trap 'rm -rf "$$tool"' EXIT; $(PYTHON) -m venv "$$tool"; \
-	"$$tool/bin/pip" install -q uv; lock() { "$$tool/bin/"$(COMPILE) "$$@"; }; \
-	lock pyproject.toml --extra dev --group tools -o requirements-dev.txt; \
-	lock pyproject.toml -c requirements-dev.txt -o requirements.txt; \
-	lock --group build -c requirements-dev.txt -o deploy/image/requirements-build.txt
+	@PYTHON=$(PYTHON) tests/lock-dependencies.sh $(UPGRADE)
 clean: ## Remove the environment and all caches; the data under .watchword stays
 	@rm -rf .venv build dist *.egg-info .coverage* htmlcov .hypothesis .*_cache
 	@find service migrations tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

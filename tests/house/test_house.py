@@ -92,12 +92,15 @@ def test_make_help_lists_every_target() -> None:
 def test_the_locks_hold_every_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     runtime = project["project"]["dependencies"]
-    tools = project["dependency-groups"]["tools"]
+    groups = project["dependency-groups"]
+    build = groups["build"]
+    tools = [*build, *(each for each in groups["tools"] if isinstance(each, str))]
     embedded = project["project"]["optional-dependencies"]["dev"]
     verifier = tomllib.loads((ROOT / "verifier/pyproject.toml").read_text())["project"]
     extras = [name for extra in verifier["optional-dependencies"].values() for name in extra]
     for lock, wanted in (
         ("requirements.txt", runtime),
+        ("deploy/image/requirements-build.txt", build),
         (
             "requirements-dev.txt",
             [*runtime, *tools, *embedded, *verifier["dependencies"], *extras],
@@ -107,5 +110,6 @@ def test_the_locks_hold_every_dependency() -> None:
         assert names - pins(lock).keys() == set(), f"{lock}: make lock"
 
 
-def test_both_locks_name_the_same_versions() -> None:
-    assert pins("requirements.txt").items() <= pins("requirements-dev.txt").items()
+def test_all_locks_name_the_same_versions() -> None:
+    for lock in ("requirements.txt", "deploy/image/requirements-build.txt"):
+        assert pins(lock).items() <= pins("requirements-dev.txt").items()

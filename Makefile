@@ -6,7 +6,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 SQUAWK := $(BIN)/squawk --pg-version 15.0 --assume-in-transaction --no-error-on-unmatched-pattern
 .DEFAULT_GOAL := help
-.PHONY: help run example test test-slow check lint fmt bench lock clean
+.PHONY: help run example test test-slow check deploy-check manifests lint fmt bench lock clean
 
 # A stamp made in another folder, or for a Python that is gone, is none.
 $(shell test -x $(BIN)/python && test "$$(cat $(READY) 2>&1)" = '$(CURDIR)' || rm -f $(READY))
@@ -23,7 +23,7 @@ $(READY): requirements-dev.txt pyproject.toml verifier/pyproject.toml
 	@echo '$(CURDIR)' > $@
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 run: $(READY) ## Everything on this machine, one command; PORT=8001 for another port
 	@$(BIN)/watchword dev --port $(PORT)
 example: $(READY) ## Two services that verify for themselves, and a token taken back from both
@@ -47,6 +47,10 @@ lint: $(READY) ## Format and lint: what the commit hook asks
 fmt: $(READY) ## Format, and mend what can be mended
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
+deploy-check: $(READY) ## Image, chart, manifests and alert rules: lint, schemas, policy
+	@deploy/check/check.sh
+manifests: $(READY) ## The plain manifests, rendered from the chart again
+	@deploy/manifests/render.sh
 bench: $(READY) ## Measure: every figure as a ratio
 	@$(BIN)/python -m bench
 lock: ## Lock the dependencies again; UPGRADE=-U for the newest versions

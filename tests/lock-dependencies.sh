@@ -15,3 +15,5 @@ lock() {
 lock "$@" pyproject.toml --extra dev --group tools -o requirements-dev.txt
 lock "$@" pyproject.toml -c requirements-dev.txt -o requirements.txt
 lock "$@" --group build -c requirements-dev.txt -o deploy/image/requirements-build.txt
+lock "$@" deploy/check/tools.in -o deploy/check/tools.txt
+lock "$@" deploy/check/checkov.in -o deploy/check/checkov.txt

@@ -18,6 +18,7 @@ from tests.deploy.image import ROOT, Image, can_stand_in
 from tests.faults.failover_support import free_port
 
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
+SMOKE = ROOT / "deploy/chart/files/smoke_test.py"
 needs_namespace = pytest.mark.skipif(not can_stand_in(), reason="needs root and mount namespaces")
 
 
@@ -74,6 +75,13 @@ def test_it_serves_as_nobody_in_particular_and_writes_nowhere(
     )
     try:
         assert until_ready(environment["WATCHWORD_ISSUER"], serving) == "ready"
+        shutil.copy(SMOKE, image.folder)
+        for _ in range(2):  # it takes again what it left
+            code, said = image.run(
+                image.bin / "python3", image.folder / SMOKE.name, environment=environment
+            )
+            assert code == 0, said
+            assert "Watchword works" in said
         code, said = image.run(
             image.bin / "python", "-c", "open('/tmp/any', 'w')", environment=environment
         )

@@ -1,0 +1,206 @@
+{{- define "watchword.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "watchword.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains (include "watchword.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "watchword.name" .) | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "watchword.selector" -}}
+app.kubernetes.io/name: {{ include "watchword.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: server
+{{- end -}}
+
+{{- define "watchword.labels" -}}
+{{ include "watchword.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "watchword.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "watchword.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "watchword.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A duration as the service reads it, in seconds. */}}
+{{- define "watchword.seconds" -}}
+{{- $number := regexFind "^[0-9]+" . | int -}}
+{{- $unit := regexFind "[smhd]?$" . -}}
+{{- mul $number (get (dict "" 1 "s" 1 "m" 60 "h" 3600 "d" 86400) $unit) -}}
+{{- end -}}
+
+{{- define "watchword.host" -}}
+{{- (urlParse .Values.issuer).host | splitList ":" | first -}}
+{{- end -}}
+
+{{- define "watchword.port" -}}
+{{- .Values.listen | splitList ":" | last -}}
+{{- end -}}
+
+{{- define "watchword.scheme" -}}
+{{- ternary "https" "http" (ne .Values.tls.existingSecret "") -}}
+{{- end -}}
+
+{{- define "watchword.servicePort" -}}
+{{- default (ternary 443 80 (ne .Values.tls.existingSecret "")) .Values.service.port -}}
+{{- end -}}
+
+{{/* Paths that the outside reaches: those of the issuer under its path, and the well-known ones. */}}
+{{- define "watchword.paths" -}}
+{{- $root := (urlParse .Values.issuer).path -}}
+{{- $paths := list -}}
+{{- range .Values.publicPaths -}}
+{{- $paths = append $paths (printf "%s%s" $root .) -}}
+{{- if and $root (eq . "/.well-known") -}}
+{{- $paths = append $paths . -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $paths -}}
+{{- end -}}
+
+{{/* What the service, the migration and the test have in common. */}}
+{{- define "watchword.env" -}}
+{{- $service := include "watchword.fullname" . -}}
+{{- $domain := printf "%s.%s" $service .Release.Namespace -}}
+{{- $hosts := concat (list $service $domain (printf "%s.svc" $domain) (printf "%s.svc.cluster.local" $domain)) .Values.allowedHosts -}}
+- name: WATCHWORD_ISSUER
+  value: {{ .Values.issuer | quote }}
+- name: WATCHWORD_DATABASE_URL_FILE
+  value: /run/secrets/watchword/database-url
+- name: WATCHWORD_REDIS_URL_FILE
+  value: /run/secrets/watchword/redis-url
+- name: WATCHWORD_KEYS_DIR
+  value: /run/secrets/watchword-keys
+- name: WATCHWORD_LISTEN
+  value: {{ .Values.listen | quote }}
+- name: WATCHWORD_ALLOWED_HOSTS
+  value: {{ $hosts | uniq | join "," | quote }}
+{{- with .Values.trustedProxies }}
+- name: WATCHWORD_TRUSTED_PROXIES
+  value: {{ join "," . | quote }}
+{{- end }}
+{{- if .Values.tls.existingSecret }}
+- name: WATCHWORD_TLS_CERTIFICATE
+  value: /run/secrets/watchword-tls/tls.crt
+- name: WATCHWORD_TLS_PRIVATE_KEY
+  value: /run/secrets/watchword-tls/tls.key
+{{- end }}
+- name: WATCHWORD_DRAIN
+  value: {{ .Values.drain | quote }}
+- name: WATCHWORD_GRACE
+  value: {{ .Values.grace | quote }}
+{{- range $name, $value := .Values.settings }}
+- name: WATCHWORD_{{ upper $name }}
+  value: {{ toString $value | quote }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "watchword.mounts" -}}
+- name: secrets
+  mountPath: /run/secrets/watchword
+  readOnly: true
+- name: master-keys
+  mountPath: /run/secrets/watchword-keys
+  readOnly: true
+{{- if .Values.tls.existingSecret }}
+- name: tls
+  mountPath: /run/secrets/watchword-tls
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{/* Files are the pod's group's to read and nobody's to write: the service refuses what everybody can read. */}}
+{{- define "watchword.volumes" -}}
+- name: secrets
+  projected:
+    defaultMode: 0440
+    sources:
+      - secret:
+          name: {{ .Values.database.existingSecret }}
+          items: [{key: {{ .Values.database.key | quote }}, path: database-url}]
+      - secret:
+          name: {{ .Values.redis.existingSecret }}
+          items: [{key: {{ .Values.redis.key | quote }}, path: redis-url}]
+- name: master-keys
+  secret:
+    secretName: {{ .Values.masterKeys.existingSecret }}
+    defaultMode: 0440
+{{- if .Values.tls.existingSecret }}
+- name: tls
+  secret:
+    secretName: {{ .Values.tls.existingSecret }}
+    defaultMode: 0440
+{{- end }}
+{{- end -}}
+
+{{- define "watchword.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "watchword.security" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* What no schema can say: combinations that would install and not work. */}}
+{{- define "watchword.check" -}}
+{{- $issuer := urlParse .Values.issuer -}}
+{{- if not $issuer.host -}}
+{{- fail "issuer: set the public base URL, such as https://auth.example.com" -}}
+{{- end -}}
+{{- if and (ne $issuer.scheme "https") (not (has (include "watchword.host" .) (list "localhost" "127.0.0.1"))) -}}
+{{- fail (printf "issuer: %s must begin with https://" .Values.issuer) -}}
+{{- end -}}
+{{- if or $issuer.query $issuer.fragment (hasSuffix "/" .Values.issuer) -}}
+{{- fail (printf "issuer: %s must end in its host or path, without slash, ? or #" .Values.issuer) -}}
+{{- end -}}
+{{- if and (or .Values.ingress.enabled .Values.httpRoute.enabled) (not .Values.tls.existingSecret) (not .Values.trustedProxies) -}}
+{{- fail "trustedProxies: name the network of the proxy that ends TLS (mostly the pods'), or every request is answered 400; or let the pods end TLS: tls.existingSecret" -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
+{{- fail "httpRoute.parentRefs: name the Gateway that the route hangs on" -}}
+{{- end -}}
+{{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
+{{- fail "autoscaling: minReplicas is greater than maxReplicas" -}}
+{{- end -}}
+{{- if .Values.externalSecrets.enabled -}}
+{{- if not .Values.externalSecrets.secretStoreRef.name -}}
+{{- fail "externalSecrets.secretStoreRef.name: name the store" -}}
+{{- end -}}
+{{- range $name, $key := .Values.externalSecrets.remoteKeys -}}
+{{- if and (not $key) (or (ne $name "migrations") $.Values.migrations.enabled) -}}
+{{- fail (printf "externalSecrets.remoteKeys.%s: say what the store calls it" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,298 @@
+"""deploy/chart: what holds whatever the values, and what no values may do."""
+
+import json
+import re
+import subprocess
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from service.environment import read_environment
+from service.settings import _SCHEMES, Settings, load_settings
+from tests.deploy.chart import (
+    CHART,
+    LEAST,
+    ROOT,
+    VALUE_SETS,
+    Object,
+    Refused,
+    environment,
+    of_kind,
+    one,
+    render,
+    value_set,
+)
+
+pytestmark = pytest.mark.slow
+
+# What the chart sets by values of its own.
+OWN = {
+    *("issuer", "database_url", "redis_url", "migrate_database_url", "keys_dir", "listen"),
+    *("tls_certificate", "tls_private_key", "drain", "grace", "trusted_proxies", "allowed_hosts"),
+}
+PROXY = {"trustedProxies": ["10.0.0.0/8"]}
+ALL_ON = {
+    **LEAST,
+    **PROXY,
+    "ingress": {"enabled": True},
+    "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]},
+    "monitoring": {
+        name: {"enabled": True} for name in ("serviceMonitor", "prometheusRule", "dashboard")
+    },
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def helm() -> None:
+    """The tools of make deploy-check."""
+    subprocess.run([ROOT / "deploy/check/install.sh"], check=True)
+
+
+@pytest.fixture(scope="module", params=[*VALUE_SETS, "defaults"])
+def rendered(request: pytest.FixtureRequest) -> list[Object]:
+    """What each of the value sets makes, and the defaults."""
+    return render(LEAST if request.param == "defaults" else value_set(request.param))
+
+
+def pod_of(objects: list[Object]) -> Object:
+    return one(objects, "Deployment")["spec"]["template"]["spec"]
+
+
+def test_a_pod_has_the_time_that_its_drain_and_its_grace_take(rendered: list[Object]) -> None:
+    pod = pod_of(rendered)
+    given = environment(pod["containers"][0])
+    values, faults = read_environment(Settings, _SCHEMES, given)
+    assert not [it for it in faults if "_URL" not in it]
+    least = (values["drain"] + values["grace"]).total_seconds()
+    # Two seconds more for its goodbye, and some for the process to end.
+    assert pod["terminationGracePeriodSeconds"] >= least + 3
+
+
+@pytest.mark.parametrize(("drain", "grace", "seconds"), [("1m", "30s", 95), ("7", "0s", 12)])
+def test_the_grace_period_follows_them(drain: str, grace: str, seconds: int) -> None:
+    pod = pod_of(render({**LEAST, "drain": drain, "grace": grace}))
+    assert pod["terminationGracePeriodSeconds"] == seconds
+
+
+def test_its_settings_are_settings(rendered: list[Object]) -> None:
+    for container in containers(pod_of(rendered)):
+        given = environment(container)
+        files = [name for name in given if name.endswith("_FILE")]
+        urls = {
+            name.removesuffix("_FILE"): f"{'redis' if 'REDIS' in name else 'postgresql'}://u:p@h/0"
+            for name in files
+        }
+        load_settings({name: text for name, text in given.items() if name not in files} | urls)
+
+
+def test_every_setting_can_be_set_and_nothing_else() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    names = {field.name for field in msgspec.structs.fields(Settings)}
+    assert set(schema["properties"]["settings"]["properties"]) == names - OWN
+    pod = pod_of(render({**LEAST, "settings": {"log_level": "debug", "password_hashes": 2}}))
+    given = environment(pod["containers"][0])
+    assert (given["WATCHWORD_LOG_LEVEL"], given["WATCHWORD_PASSWORD_HASHES"]) == ("debug", "2")
+
+
+def test_no_secret_stands_in_the_environment(rendered: list[Object]) -> None:
+    for pod in [pod_of(rendered), *(it["spec"] for it in rendered if it["kind"] == "Pod")]:
+        for container in containers(pod):
+            for name, text in environment(container).items():
+                assert "://" not in text or name in ("WATCHWORD_ISSUER", "SMOKE_URL")
+    assert not [it for it in rendered if it["kind"] == "Secret"]
+
+
+def test_the_owner_of_the_schema_is_known_to_the_migration_alone(rendered: list[Object]) -> None:
+    pod = pod_of(rendered)
+    (migrate,) = pod["initContainers"]
+    assert migrate["args"] == ["migrate"]
+    assert "WATCHWORD_MIGRATE_DATABASE_URL_FILE" in environment(migrate)
+    assert "migrations" in mounts(migrate)
+    (serve,) = pod["containers"]
+    assert "WATCHWORD_MIGRATE_DATABASE_URL_FILE" not in environment(serve)
+    assert "migrations" not in mounts(serve)
+    (test,) = [it for it in rendered if it["kind"] == "Pod"]
+    assert "migrations" not in mounts(test["spec"]["containers"][0])
+
+
+def test_a_pod_has_no_more_rights_than_it_needs(rendered: list[Object]) -> None:
+    """The 'restricted' Pod Security Standard, and no word to the API server."""
+    for pod in [pod_of(rendered), *(it["spec"] for it in rendered if it["kind"] == "Pod")]:
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
+        context = pod["securityContext"]
+        assert (context["runAsNonRoot"], context["runAsUser"]) == (True, 65532)
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in containers(pod):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"]["memory"]
+            assert all(each["readOnly"] for each in container["volumeMounts"])
+
+
+def test_secrets_are_files_that_the_service_accepts(rendered: list[Object]) -> None:
+    """Readable by the pod's group, and not by everybody."""
+    pod = pod_of(rendered)
+    assert pod["securityContext"]["fsGroup"] == 65532
+    for volume in pod["volumes"]:
+        (source,) = [each for name, each in volume.items() if name != "name"]
+        assert source["defaultMode"] == 0o440
+
+
+def test_no_hook_stands_in_the_way_of_an_installation(rendered: list[Object]) -> None:
+    for each in rendered:
+        hook = each["metadata"].get("annotations", {}).get("helm.sh/hook")
+        assert hook in (None, "test")
+        assert each["kind"] in ("Pod", "ConfigMap") or hook is None
+        assert each["kind"] != "Job"
+
+
+def test_never_fewer_pods_than_wanted(rendered: list[Object]) -> None:
+    spec = one(rendered, "Deployment")["spec"]
+    assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    scaled = of_kind(rendered, "HorizontalPodAutoscaler")
+    # Both would set the number in turn.
+    assert ("replicas" in spec) is not bool(scaled)
+
+
+def test_probes_ask_no_dependency(rendered: list[Object]) -> None:
+    (serve,) = pod_of(rendered)["containers"]
+    assert serve["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert serve["startupProbe"]["httpGet"]["path"] == "/healthz"
+    assert serve["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    (port,) = serve["ports"]
+    for probe in ("livenessProbe", "startupProbe", "readinessProbe"):
+        assert serve[probe]["httpGet"]["port"] == port["name"]
+        assert serve[probe]["httpGet"]["scheme"] == port["name"].upper()
+
+
+def test_by_default_it_is_safe() -> None:
+    objects = render(LEAST)
+    assert one(objects, "Deployment")["spec"]["replicas"] == 2
+    assert one(objects, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    policy = one(objects, "NetworkPolicy")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 5432, 6379}
+    assert not of_kind(objects, "Ingress")
+
+
+def test_metrics_and_probes_are_not_for_the_outside() -> None:
+    objects = render(ALL_ON)
+    (rule,) = one(objects, "Ingress")["spec"]["rules"]
+    paths = [each["path"] for each in rule["http"]["paths"]]
+    (route,) = one(objects, "HTTPRoute")["spec"]["rules"]
+    assert [each["path"]["value"] for each in route["matches"]] == paths
+    for secret in ("/metrics", "/healthz", "/readyz"):
+        assert not [path for path in paths if secret.startswith(path)]
+    page = (ROOT / "docs/reference/openapi.yaml").read_text()
+    for path in yaml.safe_load(page)["paths"]:
+        if path not in ("/metrics", "/healthz", "/readyz"):
+            assert [each for each in paths if path.startswith(each)], path
+
+
+def test_an_issuer_with_a_path_has_its_paths_under_it() -> None:
+    values: dict[str, Any] = {**ALL_ON, "issuer": "https://id.example.com:8443/auth"}
+    (rule,) = one(render(values), "Ingress")["spec"]["rules"]
+    assert rule["host"] == "id.example.com"
+    paths = [each["path"] for each in rule["http"]["paths"]]
+    assert {"/auth/token", "/auth/.well-known", "/.well-known"} <= set(paths)
+    assert "/token" not in paths
+
+
+def test_objects_of_operators_have_the_shape_that_those_ask_for() -> None:
+    """No schema of these is at hand: names and places as their references have them."""
+    objects = render({**value_set("gitops"), "monitoring": ALL_ON["monitoring"]})
+    monitor = one(objects, "ServiceMonitor")
+    assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
+    labels = one(objects, "Service")["metadata"]["labels"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    ports = {each["name"] for each in one(objects, "Service")["spec"]["ports"]}
+    assert {each["port"] for each in monitor["spec"]["endpoints"]} <= ports
+    groups = one(objects, "PrometheusRule")["spec"]["groups"]
+    rules = (CHART / "files/prometheus-rules.yaml").read_text()
+    assert groups == yaml.safe_load(rules)["groups"]
+    dashboard = [it for it in of_kind(objects, "ConfigMap") if "grafana_dashboard" in labels_of(it)]
+    assert json.loads(dashboard[0]["data"]["watchword.json"])["panels"]
+    secrets = {it["metadata"]["name"]: it["spec"] for it in of_kind(objects, "ExternalSecret")}
+    assert set(secrets) == {
+        f"watchword-{name}" for name in ("database", "migrations", "redis", "master-keys")
+    }
+    assert secrets["watchword-redis"]["data"] == [
+        {"secretKey": "url", "remoteRef": {"key": "watchword/redis"}}
+    ]
+    master_keys = secrets["watchword-master-keys"]
+    assert master_keys["dataFrom"] == [{"extract": {"key": "watchword/master-keys"}}]
+
+
+def test_every_secret_that_is_mounted_is_one_that_the_values_name(rendered: list[Object]) -> None:
+    text = json.dumps(pod_of(rendered)["volumes"])
+    named = set(re.findall(r'"(?:secretName|name)": "([a-z-]+)"', text))
+    for name in ("master-keys", "secrets", "migrations", "tls"):
+        named.discard(name)
+    assert {"watchword-master-keys", "watchword-redis"} <= named
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, "issuer"),
+        ({"issuer": "auth.example.com"}, "issuer"),
+        ({"issuer": "http://auth.example.com"}, "must begin with https"),
+        ({"issuer": "https://auth.example.com/"}, "without slash"),
+        ({**LEAST, "colour": "red"}, "colour"),
+        ({**LEAST, "settings": {"log_levle": "debug"}}, "log_levle"),
+        ({**LEAST, "settings": {"issuer": "https://x.example"}}, "issuer"),
+        ({**LEAST, "drain": "10 minutes"}, "drain"),
+        ({**LEAST, "replicas": 0}, "replicas"),
+        ({**LEAST, "database": {"existingSecret": ""}}, "database"),
+        ({**LEAST, "image": {"digest": "sha256:abc"}}, "digest"),
+        ({**LEAST, "extraEnv": [{"name": "WATCHWORD_DRAIN", "value": "1h"}]}, "extraEnv"),
+        ({**LEAST, **PROXY, "publicPaths": ["/"]}, "publicPaths"),
+        ({**LEAST, **PROXY, "publicPaths": ["/metrics"]}, "publicPaths"),
+        ({**LEAST, "ingress": {"enabled": True}}, "trustedProxies: name the network"),
+        ({**LEAST, **PROXY, "httpRoute": {"enabled": True}}, "parentRefs: name the Gateway"),
+        (
+            {**LEAST, "autoscaling": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}},
+            "minReplicas is greater than maxReplicas",
+        ),
+        ({**LEAST, "externalSecrets": {"enabled": True}}, "secretStoreRef.name"),
+        (
+            {**LEAST, "externalSecrets": {"enabled": True, "secretStoreRef": {"name": "vault"}}},
+            "remoteKeys.database: say what",
+        ),
+    ],
+    ids=str,
+)
+def test_values_that_would_not_work_are_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(Refused, match=re.escape(said)):
+        render(values)
+
+
+def test_every_value_is_explained() -> None:
+    """By a comment in values.yaml, and by a row in the chart's README."""
+    text = (CHART / "values.yaml").read_text()
+    page = (CHART / "README.md").read_text()
+    rows = set(re.findall(r"^\| `([A-Za-z.]+)`", page, re.MULTILINE))
+    names = set(yaml.safe_load(text))
+    assert {row.split(".")[0] for row in rows} == names
+    for row in rows:
+        value = yaml.safe_load(text)
+        for part in row.split("."):
+            value = value[part]
+
+
+def containers(pod: Object) -> list[Object]:
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+def mounts(container: Object) -> set[str]:
+    return {each["name"] for each in container["volumeMounts"]}
+
+
+def labels_of(each: Object) -> dict[str, str]:
+    return each["metadata"]["labels"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from service.telemetry import Metrics
+from service.metrics import Metrics
 
 FILE = Path(__file__).parents[2] / "deploy/prometheus-rules.yaml"
 (GROUP,) = yaml.safe_load(FILE.read_text())["groups"]

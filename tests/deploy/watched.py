@@ -1,5 +1,6 @@
 """A real Prometheus, and a deployment that it watches, with people, machines and a thief on it."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -19,7 +20,7 @@ from watchword_verifier import SyncVerifier
 from tests.conftest import AUDIENCE
 from tests.faults.failover_support import Pod, free_port
 from tests.faults.honest import APP, log_in, log_out, make_app, present
-from tests.faults.processes import Client, Deployment, open_deployment, steady_load, until
+from tests.faults.processes import Client, Deployment, Load, open_deployment, until
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy/chart/files/prometheus-rules.yaml"
@@ -174,8 +175,15 @@ def watched(folder: Path) -> Iterator[Watched]:
 
 
 @contextmanager
-def alive(world: Watched, *turns: Callable[[int], None], rate: float = 20) -> Iterator[None]:
-    """Machines at a steady rate, and the turns again and again, beside the block."""
+def alive(
+    world: Watched, *turns: Callable[[int], None], rate: float = 20, failing: bool = True
+) -> Iterator[None]:
+    """Machines at a steady rate, and the turns again and again, beside the block.
+
+    `failing`: one request in four has a wrong secret.
+    """
+    machines = Load([pod.url for pod in world.pods], world.client, rate)
+    machines.KINDS = Load.KINDS if failing else Load.KINDS[:-1]
     stop, faults = threading.Event(), list[BaseException]()
 
     def work() -> None:
@@ -187,13 +195,16 @@ def alive(world: Watched, *turns: Callable[[int], None], rate: float = 20) -> It
         except BaseException as error:  # noqa: BLE001 (raised below)
             faults.append(error)
 
-    thread = threading.Thread(target=work)
-    with steady_load(world.pods, world.client, rate=rate):
+    threads = [threading.Thread(target=work)]
+    threads.append(threading.Thread(target=lambda: asyncio.run(machines.run())))
+    for thread in threads:
         thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
+    try:
+        yield
+    finally:
+        stop.set()
+        machines.stopping = True
+        for thread in threads:
             thread.join()
     if faults:
         raise faults[0]

@@ -194,7 +194,7 @@ def draw_graph(panel: dict[str, Any], box: Box, source: Source) -> list[str]:
     plot = Box(box.x + 50, box.y + 30, box.w - 62, box.h - 30 - 18 - 15 * _legend_lines(drawn, box))
     highest = max((v for _, points in drawn for _, v in points if math.isfinite(v)), default=0)
     size = 2**20 if defaults["unit"] == "bytes" else 1
-    top = defaults.get("max") or _round_up(highest / size) * size or 1
+    top = defaults.get("max") or _round_up(highest / size or 0.95) * size
     parts = [*_frame(panel, box), *_axes(plot, source, top, defaults["unit"])]
     if defaults["custom"]["thresholdsStyle"]["mode"] == "line":
         for step in defaults["thresholds"]["steps"]:
@@ -234,23 +234,20 @@ def _fixed_color(panel: dict[str, Any], name: str) -> str | None:
 
 
 def _round_up(value: float) -> float:
-    """The next of 1, 2, 2.5, 4, 5, 8 and 10 times a power of ten; 0 of 0."""
-    if value <= 0:
-        return 0
+    """The next of 1, 2, 2.5, 4, 5, 8 and 10 times a power of ten."""
     power = 10 ** math.floor(math.log10(value * 1.05))
     return next(m * power for m in (1, 2, 2.5, 4, 5, 8, 10) if m * power >= value * 1.05)
 
 
 def _axes(plot: Box, source: Source, top: float, unit: str) -> list[str]:
     parts: list[str] = []
-    for part in (0, 0.5, 1):
+    for part, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
         y = plot.y + plot.h * (1 - part)
         begin, end = f'x1="{plot.x:.1f}" y1="{y:.1f}"', f'x2="{plot.x + plot.w:.1f}" y2="{y:.1f}"'
         label, at = escape(show(top * part, unit)), f'x="{plot.x - 5:.1f}" y="{y + 3.5:.1f}"'
         parts.append(f'<line {begin} {end} class="grid"/>')
         parts.append(f'<text {at} class="axis" text-anchor="end">{label}</text>')
         minutes = round((source.end - source.start) * part / 60, 1)
-        anchor = {0: "start", 1: "end"}.get(part, "middle")
         at = f'x="{plot.x + plot.w * part:.1f}" y="{plot.y + plot.h + 13:.1f}"'
         parts.append(f'<text {at} class="axis" text-anchor="{anchor}">{minutes:g} min</text>')
     return parts

@@ -181,7 +181,7 @@ async def test_a_full_pool_of_hashes_is_busy(
         refresh_delivery="body",
         grant_types=("refresh_token",),
     )
-    body = {"client_id": client.id, "username": "anna", "password": "a walk by the river"}
+    body = {"client_id": client.id, "username": "anna", "password": "not the one in any page"}
     async with http_to(app) as http:
         headers = {"x-requested-with": "test"}
         answers = await asyncio.gather(

@@ -5,9 +5,10 @@ that never fires.
 """
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,9 +116,18 @@ def test_every_query_of_a_runbook_runs(world: Watched) -> None:
                     assert world.prometheus.now(name) or may_be_empty(name), (page.name, query)
 
 
+def test_metrics_keep_prometheus_rules_of_naming(world: Watched) -> None:
+    for pod in world.pods:
+        text = pod.http.get("/metrics").text
+        check = ["promtool", "check", "metrics"]
+        result = subprocess.run(check, input=text, capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
 def test_what_prometheus_scrapes_is_quick_and_small(world: Watched) -> None:
     (slowest,) = world.prometheus.now("max(max_over_time(scrape_duration_seconds[10s]))")
     (samples,) = world.prometheus.now("max(scrape_samples_scraped)")
-    assert float(slowest["value"][1]) < 0.5
-    assert float(samples["value"][1]) < 1500
-    assert Path(str(PROMETHEUS)).exists()
+    figures = float(slowest["value"][1]), float(samples["value"][1])
+    sys.stdout.write("slowest scrape {:.3f} s, {:.0f} samples\n".format(*figures))
+    assert figures[0] < 0.5
+    assert figures[1] < 1500

@@ -116,6 +116,18 @@ def test_every_query_of_a_runbook_runs(world: Watched) -> None:
                     assert world.prometheus.now(name) or may_be_empty(name), (page.name, query)
 
 
+def test_gauges_show_what_is_there(world: Watched) -> None:
+    for query in (
+        "min(watchword_http_connections) >= 1",  # Prometheus' own
+        "min(sum by (instance) (watchword_database_connections)) >= 1",
+        "min(watchword_signing_keys{state='active'}) == 1",
+        "max(watchword_keys_age_seconds) < 20",
+        "max(namespace_job:watchword_feed_heartbeat:age_seconds) < 5",
+        "sum(watchword_feed_receipts_total{result='noted'}) >= 1",
+    ):
+        assert world.prometheus.now(query), query
+
+
 def test_metrics_keep_prometheus_rules_of_naming(world: Watched) -> None:
     for pod in world.pods:
         text = pod.http.get("/metrics").text

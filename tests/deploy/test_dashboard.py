@@ -26,7 +26,7 @@ from tests.deploy.watched import (
     selectors,
     watched,
 )
-from tests.faults.failover_support import until
+from tests.faults.failover_support import HEARTBEAT, until
 
 pytestmark = [
     pytest.mark.slow,
@@ -98,12 +98,19 @@ def test_every_alert_asks_for_series_that_there_are(world: Watched, rule: dict[s
         assert world.prometheus.now(selector) or may_be_empty(selector), selector
 
 
-def test_no_alert_fires_or_is_about_to_while_all_is_well(world: Watched) -> None:
+def test_alerts_are_quiet_while_all_is_well_and_see_the_first_of_an_attack(world: Watched) -> None:
+    """In one test, since what was seen once goes on for ten minutes."""
     rules = world.prometheus.ask("rules", type="alert")["groups"]
     states = {rule["name"]: rule["state"] for group in rules for rule in group["rules"]}
     assert states == {rule["alert"]: "inactive" for rule in ALERTS}
     health = {rule["name"]: rule["health"] for group in rules for rule in group["rules"]}
     assert set(health.values()) == {"ok"}
+    world.site.redis.set(HEARTBEAT, "forged")
+    world.present_impossible()
+    firing = 'ALERTS{alertstate="firing"}'
+    expected = {"WatchwordRefreshImpossible", "WatchwordFeedTampered"}
+    until(lambda: len(world.prometheus.now(firing)) >= len(expected))
+    assert {it["metric"]["alertname"] for it in world.prometheus.now(firing)} == expected
 
 
 def test_every_query_of_a_runbook_runs(world: Watched) -> None:

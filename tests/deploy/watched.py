@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from watchword_verifier import SyncVerifier
 
 from tests.conftest import AUDIENCE
 from tests.faults.failover_support import Pod, free_port
-from tests.faults.honest import APP, log_in, log_out, make_app, present
+from tests.faults.honest import APP, log_in, log_out, make_app, present, read, read_strings
 from tests.faults.processes import Client, Deployment, Load, open_deployment, until
 
 ROOT = Path(__file__).parents[2]
@@ -148,6 +148,13 @@ class Watched:
         assert present(pod, f"wwr_{'A' * 116}").status_code == 400
         body = {"client_id": APP, "username": "anna", "password": f"guess number {number}"}
         pod.http.post("/api/login", json=body, headers={"x-requested-with": "test"})
+
+    def present_impossible(self) -> None:
+        """What only who has our refresh key can make: a token newer than its session."""
+        session, strings = log_in(self.pods[0], "anna", self.password), read_strings(self.site)
+        token = read(strings, session.token)
+        forged = strings.write(replace(token, generation=token.generation + 5))
+        assert present(self.pods[0], forged).status_code == 400
 
 
 @contextmanager

@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
 
+from bench.draw_dashboard import Source, draw
 from tests.deploy.watched import (
     DASHBOARD,
     PROMETHEUS,
@@ -133,6 +135,15 @@ def test_gauges_show_what_is_there(world: Watched) -> None:
         "sum(watchword_feed_receipts_total{result='noted'}) >= 1",
     ):
         assert world.prometheus.now(query), query
+
+
+def test_the_dashboard_can_be_drawn(world: Watched) -> None:
+    end = time.time()
+    source = Source(http=world.prometheus.http, start=end - 10, end=end, window="8s")
+    drawn = ET.fromstring(draw(DASHBOARD, source, "a note"))  # noqa: S314 (our own)
+    texts = {element.text for element in drawn.iter() if element.text}
+    assert {panel["title"] for panel in DASHBOARD["panels"]} | {"a note"} <= texts
+    assert {"there", "client_credentials", "reuse", "current"} <= texts
 
 
 def test_metrics_keep_prometheus_rules_of_naming(world: Watched) -> None:

@@ -6,7 +6,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 SQUAWK := $(BIN)/squawk --pg-version 15.0 --assume-in-transaction --no-error-on-unmatched-pattern
 .DEFAULT_GOAL := help
-.PHONY: help run example test test-slow check deploy-check manifests lint fmt bench lock clean
+.PHONY: help run example test test-slow check lint fmt deploy-check manifests bench lock clean
 
 # A stamp made in another folder, or for a Python that is gone, is none.
 $(shell test -x $(BIN)/python && test "$$(cat $(READY) 2>&1)" = '$(CURDIR)' || rm -f $(READY))
@@ -56,5 +56,4 @@ bench: $(READY) ## Measure: every figure as a ratio
 lock: ## Lock the dependencies again; UPGRADE=-U for the newest versions
 	@PYTHON=$(PYTHON) tests/lock-dependencies.sh $(UPGRADE)
 clean: ## Remove the environment and all caches; the data under .watchword stays
-	@rm -rf .venv build dist *.egg-info .coverage* htmlcov .hypothesis .*_cache
-	@find service migrations tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf .venv build dist *.egg-info .coverage* htmlcov .hypothesis .*_cache $$(find * -name __pycache__ -type d)

@@ -1,7 +1,6 @@
 """The composition root: opens PostgreSQL, Redis and the keyring, and lists the handlers."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -23,9 +22,8 @@ from service.flows.refresh_token import RefreshTokenGrant
 from service.flows.refresh_verdicts import RefreshVerdicts
 from service.flows.serve_feed import FeedServer
 from service.flows.session_tokens import SessionIssuer
-from service.flows.start import (
-    describe_pod,
-)
+from service.flows.start import describe_pod
+from service.gauges import bind_gauges, excess_counter
 from service.hashing import PasswordHasher
 from service.http.api_endpoints import api_endpoints
 from service.http.edge import Edge
@@ -41,13 +39,13 @@ from service.http.services import Services
 from service.http.token import token
 from service.keys.keyring import Keyring
 from service.keys.master_keys import read_master_keys
+from service.metrics import Metrics
 from service.redis.connection import RedisConnection
 from service.redis.feed import RedisFeed
 from service.redis.login_limits import LoginLimit
 from service.redis.rate_limits import FailureLimit, RateLimit
 from service.settings import Settings
 from service.sql.connection import Database
-from service.telemetry import Metrics
 
 # PostgreSQL's synchronous_commit for rotations; all else waits as the cluster is set up to.
 _COMMITS = {"async": "off", "sync": "on"}
@@ -109,7 +107,8 @@ def create_app(services: Services) -> ASGIApp:
 
 
 def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
-    master_keys = read_master_keys(settings.keys_dir)
+    master_keys, metrics = read_master_keys(settings.keys_dir), Metrics()
+    metrics.build_info.labels(release).set(1)
     database = open_database(settings)
     stack.push_async_callback(database.close)
     redis = open_redis(settings)
@@ -119,6 +118,7 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
         settings.redis_url.reveal(),
         settings.redis_prefix,
         per_minute=settings.client_failures_per_minute,
+        on_excess=excess_counter(metrics),
     )
     stack.push_async_callback(limit.close)
     login_limit = LoginLimit(
@@ -134,17 +134,13 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
         settings.redis_prefix,
         amount=settings.registrations_per_address,
         window=timedelta(hours=1),
+        on_excess=excess_counter(metrics),
     )
     stack.push_async_callback(registration_limit.close)
     passwords = open_passwords(settings)
     stack.callback(passwords.close)
     keyring = Keyring(settings.issuer, master_keys)
-    metrics = Metrics()
-    metrics.keys_age.set_function(lambda: keyring.age(monotonic=time.monotonic()))
-    metrics.hashing.labels("running").set_function(lambda: passwords.running_now)
-    metrics.hashing.labels("waiting").set_function(lambda: passwords.waiting_now)
     keeper = FeedKeeper(database, feed, keyring, settings.issuer, metrics)
-    metrics.feed_followers.set_function(lambda: keeper.news.followers)
     issuer = SessionIssuer(keyring, settings.issuer)
     services = Services(
         settings=settings,
@@ -173,6 +169,7 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
         registration_limit=registration_limit,
         metrics=metrics,
     )
+    bind_gauges(services)
     return Pod(
         services=services,
         master_keys=master_keys,

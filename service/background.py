@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from prometheus_client import Histogram
+
 from service.blocklist import common_passwords
 from service.flows.follow_feed import follow_feed
 from service.flows.load_keys import renew_keys
@@ -28,6 +30,7 @@ _KEYS_EVERY = timedelta(seconds=15)
 _REPORT_EVERY = timedelta(seconds=10)
 _PURGE_EVERY = timedelta(hours=1)
 _RETRY = timedelta(seconds=1)
+_LAG_EVERY_SECONDS = 0.5
 _GOODBYE_SECONDS = 2.0
 
 
@@ -60,6 +63,7 @@ async def run(pod: Pod) -> None:
     settings = services.settings
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(services.keeper.run())
+        tasks.create_task(measure_lag(services.metrics.loop_lag))
         tasks.create_task(
             follow_feed(pod.feed, services.keeper, services.clients, keyring, services.issuer)
         )
@@ -71,6 +75,15 @@ async def run(pod: Pod) -> None:
         tasks.create_task(
             _every(_PURGE_EVERY, lambda: purge(database, audit_retention=settings.audit_retention))
         )
+
+
+async def measure_lag(lag: Histogram) -> None:
+    """Twice a second: for how long the event loop let a timer wait that was due."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + _LAG_EVERY_SECONDS
+        await asyncio.sleep(_LAG_EVERY_SECONDS)
+        lag.observe(max(0.0, loop.time() - due))
 
 
 async def _report(pod: Pod) -> None:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The servers of the system, for the slow tests that run on them too: Debian's PostgreSQL and Redis;
-# its browser, for the tests of examples/web; its Node, for those of examples/node.
+# its browser, for the tests of examples/web; its Node, for those of examples/node; its Prometheus.
 # Installs only what is missing, and leaves no service running that it brought.
 set -euo pipefail
 
@@ -8,6 +8,7 @@ missing=()
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
 command -v redis-server >/dev/null || missing+=(redis-server)
 command -v pgbouncer >/dev/null || command -v /usr/sbin/pgbouncer >/dev/null || missing+=(pgbouncer)
+command -v prometheus >/dev/null || missing+=(prometheus)
 { command -v node && command -v npm; } >/dev/null || missing+=(nodejs npm)
 # Ubuntu has it as a snap alone.
 if grep -qsx 'ID=debian' /etc/os-release && ! command -v chromium >/dev/null; then missing+=(chromium); fi

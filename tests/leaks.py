@@ -18,6 +18,7 @@ from service.embedded.home import Home
 from service.flows import client_credentials, manage_clients, session_tokens
 from service.hashing import PasswordHasher
 from service.keys import master_keys
+from service.metrics import Metrics
 from service.oauth.refresh_token import RefreshTokens
 
 _WIDTH = 24
@@ -123,9 +124,7 @@ def _note_secrets(patch: pytest.MonkeyPatch, issued: Issued) -> None:
         listen(PasswordHasher, name, lambda _, args: issued.note_password(args[-1]))
     listen(Home, "keep_password", lambda _, args: issued.note("server password", args[1]))
     listen(master_keys, "_write", lambda _, args: issued.note("master key", args[1]))
-    listen(
-        telemetry.Metrics, "__init__", lambda _, args: issued.registries.append(args[0].registry)
-    )
+    listen(Metrics, "__init__", lambda _, args: issued.registries.append(args[0].registry))
 
 
 class _Both:

@@ -15,7 +15,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from service import telemetry
-from service.telemetry import Metrics, set_up_logging
+from service.metrics import Metrics
+from service.telemetry import set_up_logging
 
 Lines = Callable[[], list[dict]]
 LEVELS = ["debug", "info", "warning", "error"]
@@ -149,6 +150,6 @@ def test_a_faulty_line_of_a_library_fails_nobody(log: Log, monkeypatch: pytest.M
 def test_metrics_of_two_pods_in_a_process_are_apart() -> None:
     one, other = Metrics(), Metrics()
     one.refusals.labels("/token", "invalid_client").inc()
-    name, labels = "watchword_refusals_total", {"endpoint": "/token", "error": "invalid_client"}
+    name, labels = "watchword_refusals_total", {"route": "/token", "error": "invalid_client"}
     assert one.registry.get_sample_value(name, labels) == 1
     assert other.registry.get_sample_value(name, labels) is None

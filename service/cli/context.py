@@ -26,6 +26,7 @@ from service.http.listening import ListenError
 from service.http.server import StartUpError
 from service.keys.keyring import Keyring, KeyringError
 from service.keys.master_keys import MasterKeyError, MasterKeys, read_master_keys
+from service.metrics import Metrics
 from service.oauth.client import is_client_id
 from service.oauth.errors import OAuthError
 from service.oauth.feed import Head
@@ -35,7 +36,7 @@ from service.redis.feed import RedisFeed
 from service.settings import Settings, SettingsError, load_settings
 from service.sql.connection import Database, DatabaseUnavailable
 from service.sql.users import NameTaken, find_known_user, get_known_user
-from service.telemetry import Metrics, set_up_logging
+from service.telemetry import set_up_logging
 
 _P = ParamSpec("_P")
 _USER_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")

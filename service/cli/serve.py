@@ -57,5 +57,6 @@ async def serve_pod(settings: Settings) -> None:
             grace=settings.grace,
             tls=tls,
             on_drain=on_drain,
+            connections=app.services.metrics.http_connections,
         )
     log.info("stopped")

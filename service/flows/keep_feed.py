@@ -13,13 +13,14 @@ from service.flows.feed_pulse import FeedPulse
 from service.flows.load_keys import renew_keys
 from service.flows.publish_revocations import ENTRIES_AT_ONCE, publish_revocations
 from service.keys.keyring import Keyring, KeyringError
+from service.metrics import Metrics
 from service.oauth.feed import Head, Heartbeat
 from service.oauth.revocation import CLIENT_FACT_TTL
 from service.redis.connection import RedisUnavailable
 from service.redis.feed import Beat, RedisFeed
 from service.sql.connection import Database, DatabaseUnavailable
 from service.sql.feed import FeedState, raise_floor, read_state
-from service.telemetry import Metrics, log
+from service.telemetry import log
 
 _TICK_SECONDS = 1.0
 
@@ -177,7 +178,8 @@ class FeedKeeper:
         self._metrics.away.labels("postgresql").set(0)
         if state is not None and state.life is not None:
             self._state, self._read_at = state, time.monotonic()
-            self._fresh, self.loss_unknown = True, False
+            self._fresh = True
+            self._note_loss(unknown=False)
             self._metrics.feed_head.set(state.head.number)
             self.news.reach(state.head)
             left = before is not None and before.head.epoch != state.head.epoch
@@ -206,7 +208,7 @@ class FeedKeeper:
                     message="the feed can't say which revocations were lost; run "
                     "'watchword recover --sessions keep' or '--sessions end'",
                 )
-            self.loss_unknown = True
+            self._note_loss(unknown=True)
             return False
         return True
 
@@ -269,6 +271,10 @@ class FeedKeeper:
             log.warning("redis_away" if away else "redis_back")
         self.redis_away = away
         self._metrics.away.labels("redis").set(away)
+
+    def _note_loss(self, *, unknown: bool) -> None:
+        self.loss_unknown = unknown
+        self._metrics.loss_unknown.set(unknown)
 
     def _note_repair(self, cause: str, beat: Beat) -> None:
         self._metrics.feed_repairs.labels(cause).inc()

@@ -3,11 +3,11 @@
 import asyncio
 from dataclasses import dataclass
 
+from service.metrics import Metrics
 from service.oauth.errors import TemporarilyUnavailable, TooManyAttempts
 from service.oauth.receipt import Receipt
 from service.sql.connection import Database
 from service.sql.feed_receipts import delete_receipt, upsert_receipts
-from service.telemetry import Metrics
 
 # One statement takes so many; so many may wait for the next one.
 _AT_ONCE = 500
@@ -71,7 +71,9 @@ class ReceiptBook:
                 _tell(it, error)
             return
         for it in together:
-            _tell(it, None if (it.receipt.client_id, it.receipt.name) in noted else _REFUSED)
+            known = (it.receipt.client_id, it.receipt.name) in noted
+            self._metrics.receipts.labels("noted" if known else "refused").inc()
+            _tell(it, None if known else _REFUSED)
 
     async def _upsert(self, receipts: list[Receipt]) -> set[tuple[str, str]]:
         async with self._database.connection() as connection:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from service.flows.origin import Origin
 from service.hashing import HashingBusy, PasswordHasher
+from service.metrics import Metrics
 from service.oauth.errors import InvalidRequest, LoginFailed, TooManyAttempts
 from service.oauth.password import UnfitPassword, normalize_password
 from service.oauth.user import KnownUser
@@ -14,7 +15,7 @@ from service.redis.login_limits import Attempt, LoginLimit, Place
 from service.sql.audit_events import insert_audit_event
 from service.sql.connection import Database, DatabaseUnavailable
 from service.sql.users import find_known_user, rehash_password
-from service.telemetry import Metrics, log
+from service.telemetry import log
 
 # Of the pool's places, so that it takes several addresses and accounts to fill it.
 _SHARE = 8
@@ -52,9 +53,11 @@ class PasswordProof:
     def _share_of_pool(self, *subjects: tuple[str, str]) -> Iterator[None]:
         """Let no account and no address have more of the pool than its share, right or wrong."""
         if self._passwords.is_full:
+            self._metrics.logins.labels("busy").inc()
             raise HashingBusy
         if any(self._under_way[subject] >= _SHARE for subject in subjects):
             self._metrics.logins.labels("limited").inc()
+            self._metrics.rate_limited.labels("login_pool").inc()
             raise TooManyAttempts(
                 "too many logins at once; wait a moment",
                 reason="share of the pool",
@@ -98,6 +101,7 @@ class PasswordProof:
         taken = await self._limit.take(attempt)
         if taken.retry_after is not None:
             self._metrics.logins.labels("limited").inc()
+            self._metrics.rate_limited.labels("login").inc()
             raise TooManyAttempts(
                 "too many failed logins; wait, then try again",
                 reason="login limit",

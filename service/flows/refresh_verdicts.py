@@ -5,12 +5,13 @@ from dataclasses import replace
 
 from service.flows.end_sessions import note_end, write_ends
 from service.flows.origin import Origin
+from service.metrics import Metrics
 from service.oauth.errors import InvalidGrant, SessionGoesOn
 from service.oauth.rotation import Presented, Stored, Verdict
 from service.sql.audit_events import count_generations, insert_audit_event
 from service.sql.connection import Connection, Database
 from service.sql.session_ends import EndedSession, end_session_above, end_session_below
-from service.telemetry import Metrics, log
+from service.telemetry import log
 
 # One text for all that must not be told apart (RT-2).
 REFUSED = "the refresh token is invalid, expired or revoked"
@@ -38,7 +39,12 @@ class RefreshVerdicts:
         self._metrics = metrics
         self._nudge = nudge
         # Looking the labels up costs more than counting.
-        self._count = {verdict: metrics.refreshes.labels(verdict) for verdict in Verdict}
+        self._count = {
+            # AGAIN is judged once more, and counted as what comes of that.
+            verdict: metrics.refreshes.labels(verdict)
+            for verdict in Verdict
+            if verdict is not Verdict.AGAIN
+        }
 
     def count(self, verdict: Verdict) -> None:
         """Count a presentation."""

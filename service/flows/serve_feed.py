@@ -71,7 +71,7 @@ class FeedServer:
         self._keeper = keeper
         self._news = keeper.news
         self._pages = FeedPages(database, keeper.news.tail)
-        self._max_followers = max_followers
+        self.max_followers = max_followers
 
     async def answer(self, ask: Ask, leaving: Callable[[], Awaitable[object]]) -> FeedAnswer:
         """The page, or the heartbeat alone once `ask.wait` has passed or the follower has left.
@@ -127,7 +127,7 @@ class FeedServer:
 
     async def _wait(self, seen: int, seconds: float, gone: "asyncio.Future[object]") -> float:
         """Wait for news; for how long it did."""
-        if self._news.followers >= self._max_followers:
+        if self._news.followers >= self.max_followers:
             raise TemporarilyUnavailable("too many followers wait; try again shortly")
         began = time.monotonic()
         await self._news.more(seen, seconds, gone)

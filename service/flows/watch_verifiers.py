@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from service.metrics import Metrics
 from service.oauth.receipt import BEHIND_AFTER, MISSING_AFTER, RECEIPT_TTL, KnownVerifier
 from service.sql.connection import Database
 from service.sql.feed import read_state
 from service.sql.feed_receipts import find_due_number, list_verifiers
-from service.telemetry import Metrics, log
+from service.telemetry import log
 
 STATES = ("current", "behind", "missing")
 

@@ -14,6 +14,7 @@ from service.http.error_responses import Response, render_error
 from service.http.headers import JSON, NO_STORE, header_values
 from service.http.request import Request, identify, request_of
 from service.http.services import Services
+from service.metrics import OTHER_GRANT, Metrics
 from service.settings import Settings
 from service.telemetry import log
 
@@ -37,6 +38,11 @@ ENDPOINTS = frozenset(
         *_OPEN,
     }
 )
+# Which answers a request can have is the same everywhere, nearly: these stand at 0 from the start.
+_STATUSES = (200, 400, 401, 429, 500, 503)
+_ERRORS = ("invalid_request", "invalid_client", "temporarily_unavailable", "server_error")
+# Where access tokens come from, and by which grant, if the request need not say it.
+_GRANTS = {"/token": None, "/api/login": "login", "/api/refresh": "refresh"}
 _SESSIONS = "/api/sessions/"
 _FEED = "/revocations"
 _OK = 200
@@ -55,10 +61,16 @@ class Edge:
         self._endpoints = endpoints
         self._framework = framework
         self._services = services
-        self._counters: dict[tuple[str, int], Counter] = {}
-        self._histograms = {
-            name: services.metrics.latency.labels(name) for name in (*ENDPOINTS, _OTHER)
+        metrics = services.metrics
+        self._counters: dict[tuple[str, int], Counter] = {
+            (name, status): metrics.requests.labels(name, str(status))
+            for name in (*ENDPOINTS, _OTHER)
+            for status in _STATUSES
         }
+        self._histograms = {name: metrics.latency.labels(name) for name in (*ENDPOINTS, _OTHER)}
+        for name in ENDPOINTS - _OPEN:
+            for error in _ERRORS:
+                metrics.refusals.labels(name, error)
         self._hosts = _hosts(services.settings)
         self._path = services.path
         self._names = {f"{self._path}{name}": name for name in ENDPOINTS - _OPEN}
@@ -127,7 +139,7 @@ class Edge:
         # What a follower waited for news says nothing of how fast this server is.
         self._histograms[endpoint].observe(max(0.0, seconds - request.waited))
         if request.error:
-            self._services.metrics.refusals.labels(endpoint, request.error).inc()
+            _count_refusal(self._services.metrics, endpoint, request)
         if path in _OPEN:
             return
         # Thousands of followers ask again every ten seconds, all day.
@@ -153,6 +165,13 @@ class Edge:
             counter = self._services.metrics.requests.labels(*labels)
             self._counters[endpoint, status] = counter
         return counter
+
+
+def _count_refusal(metrics: Metrics, endpoint: str, request: Request) -> None:
+    metrics.refusals.labels(endpoint, request.error).inc()
+    if endpoint in _GRANTS:
+        grant = _GRANTS[endpoint] or request.grant_type or OTHER_GRANT
+        metrics.tokens_refused.labels(grant, request.error).inc()
 
 
 async def _live(receive: Receive, send: Send) -> None:

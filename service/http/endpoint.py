@@ -16,7 +16,7 @@ from service.http.form import Form, read_form
 from service.http.headers import JSON, NO_STORE
 from service.http.request import request_of
 from service.http.services import Services
-from service.oauth.client import Client, is_client_id
+from service.oauth.client import GRANT_TYPES, Client, is_client_id
 
 Answer = Callable[[Services, Client, Form, Origin], Awaitable[object]]
 
@@ -46,6 +46,8 @@ def form_endpoint(services: Services, answer: Answer, *, always_challenge: bool 
     async def _respond(scope: Scope, receive: Receive) -> Response:
         request = request_of(scope)
         form = await read_form(scope, receive)
+        grant_type = form.get("grant_type")
+        request.grant_type = grant_type if grant_type in GRANT_TYPES else None
         credentials = read_credentials(scope, form)
         if is_client_id(credentials.client_id):
             request.client_id = credentials.client_id

@@ -39,7 +39,7 @@ async def log_in(call: Call) -> Answer:
         raise LoginFailed(
             "unknown user or wrong password", reason="user or client changed meanwhile"
         )
-    services.metrics.tokens.labels("login").inc()
+    services.metrics.issued["login"].inc()
     return _deliver(client, tokens)
 
 
@@ -65,7 +65,7 @@ async def refresh(call: Call) -> Answer:
         if client.has_cookie:
             call.late_headers = clear_cookie()
         raise
-    call.services.metrics.tokens.labels("refresh").inc()
+    call.services.metrics.issued["refresh"].inc()
     return _deliver(client, tokens)
 
 

@@ -25,7 +25,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 class Request:
     """One request. `address` is the client's, proxies taken off.
 
-    `waited`: seconds for which it was held because the client asked for that.
+    `waited`: seconds for which it was held because the client asked for that. `grant_type`: what it
+    asks a token by, if this server has that grant.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Request:
     error: str | None = None
     reason: str | None = None
     waited: float = 0.0
+    grant_type: str | None = None
 
     @property
     def limit_address(self) -> str:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 import uvicorn
+from prometheus_client import Gauge
 
 from service.http.listening import BACKLOG, TlsFiles, tls_context
 from service.http.protocol import Limits, Protocol
@@ -75,6 +76,11 @@ class _Server(uvicorn.Server):
         self.started = True
         self._sweep()
         self.on_ready()
+
+    @property
+    def open_connections(self) -> int:
+        """How many there are, refused ones that linger included."""
+        return len(self.server_state.connections)
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -151,17 +157,22 @@ async def serve(  # noqa: PLR0913 - each is one decision of the command line
     tls: TlsFiles | None = None,
     on_ready: Callable[[], None] = lambda: None,
     on_drain: Callable[[], None],
+    connections: Gauge | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, or until cancelled; close the sockets on the way out.
 
     The first signal calls `on_drain` and goes on serving for `drain`, so that load balancers
     notice; then requests in flight get at most `grace`. A second signal skips the drain; a
     signal before `on_ready` and a cancellation have none. Raises StartUpError, and ListenError
-    for a bad certificate. Signals are only taken in the main thread.
+    for a bad certificate. Signals are only taken in the main thread. `connections` shows how many
+    are open.
     """
     try:
         config = _config(app, grace, tls_context(tls) if tls else None)
-        await _Server(config, limits, drain, on_ready, on_drain).run_here(list(sockets))
+        server = _Server(config, limits, drain, on_ready, on_drain)
+        if connections is not None:
+            connections.set_function(lambda: server.open_connections)
+        await server.run_here(list(sockets))
     finally:
         for each in sockets:
             each.close()

@@ -15,10 +15,10 @@ from service.flows.serve_feed import FeedServer
 from service.flows.session_tokens import SessionIssuer
 from service.hashing import PasswordHasher
 from service.keys.keyring import Keyring
+from service.metrics import Metrics
 from service.redis.rate_limits import FailureLimit, RateLimit
 from service.settings import Settings
 from service.sql.connection import Database
-from service.telemetry import Metrics
 
 
 @dataclass(slots=True)

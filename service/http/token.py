@@ -20,7 +20,7 @@ async def token(
         raise UnauthorizedClient("the client may not use this grant type")
     answer = _ANSWERS[grant_type]
     members = await answer(services, client, form, origin)
-    services.metrics.tokens.labels(grant_type).inc()
+    services.metrics.issued[grant_type].inc()
     return members
 
 

@@ -47,6 +47,7 @@ class Keyring:
         self._killed: set[str] = set()
         self._confirmed_at = float("-inf")
         self.faults: list[str] = []
+        self._listed: tuple[SigningKey, ...] = ()
 
     def load(self, keys: Sequence[SigningKey], *, monotonic: float) -> None:
         """Take over the database's keys, confirmed at that monotonic second.
@@ -61,6 +62,7 @@ class Keyring:
         self._unwrap(keys)
         sets = {purpose: self._key_set(keys, purpose) for purpose in (TOKEN, FEED)}
         self._sets, self._confirmed_at = sets, monotonic
+        self._listed = tuple(keys)
 
     def drop(self, killed: Iterable[str]) -> None:
         """Forget killed keys at once and for good, whatever the database says of them later."""
@@ -76,6 +78,11 @@ class Keyring:
             if len(kids) < len(keys.verifiers):
                 active = keys.active if keys.active and may_stay(keys.active.kid) else None
                 self._sets[purpose] = self._publish(active, kids)
+
+    @property
+    def listed(self) -> tuple[SigningKey, ...]:
+        """What the database last had, usable here or not, but for keys that were killed since."""
+        return tuple(key for key in self._listed if key.kid not in self._killed)
 
     def is_loaded(self) -> bool:
         """Whether there are keys at all."""

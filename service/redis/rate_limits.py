@@ -74,17 +74,32 @@ class SharedCounts:
 class RateLimit(SharedCounts):
     """How often something may happen in a window of time, for each of several subjects."""
 
-    def __init__(self, redis_url: str, prefix: str, *, amount: int, window: timedelta) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        prefix: str,
+        *,
+        amount: int,
+        window: timedelta,
+        on_excess: Callable[[str], None] = lambda _: None,
+    ) -> None:
         super().__init__(redis_url, prefix, window=window)
+        self._on_excess = on_excess
         self._item: RateLimitItem = RateLimitItemPerSecond(amount, self._window_seconds)
         self._limiter = FixedWindowRateLimiter(self._storage)
 
     async def hit(self, kind: str, subject: str) -> timedelta | None:
         """Count one more; None within the limit, else the time until the window ends.
 
-        Waits at most 50 ms for Redis, and not at all for 5 s after it failed.
+        Waits at most 50 ms for Redis, and not at all for 5 s after it failed. What goes beyond the
+        limit is told to `on_excess`, by its kind.
         """
-        key = digest_subject(kind, subject)
+        retry_after = await self._hit(digest_subject(kind, subject))
+        if retry_after is not None:
+            self._on_excess(kind)
+        return retry_after
+
+    async def _hit(self, key: str) -> timedelta | None:
         try:
             return await self._ask(lambda: self._hit_shared(key))
         except RedisUnavailable:
@@ -102,8 +117,16 @@ class RateLimit(SharedCounts):
 class FailureLimit(RateLimit):
     """How often an attempt may fail in a minute, for each of several subjects."""
 
-    def __init__(self, redis_url: str, prefix: str, *, per_minute: int) -> None:
-        super().__init__(redis_url, prefix, amount=per_minute, window=timedelta(minutes=1))
+    def __init__(
+        self,
+        redis_url: str,
+        prefix: str,
+        *,
+        per_minute: int,
+        on_excess: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        minute = timedelta(minutes=1)
+        super().__init__(redis_url, prefix, amount=per_minute, window=minute, on_excess=on_excess)
 
     async def count_failure(self, kind: str, subject: str) -> timedelta | None:
         """Count one more failure; None within the limit, else the time until the next minute."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, LiteralString, Protocol
 
 import asyncpg
@@ -68,6 +69,15 @@ class Connection(Protocol):
     def transaction(self) -> AbstractAsyncContextManager[Any]: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connections:
+    """Open connections, in use and idle, and how many pieces of work wait for one."""
+
+    in_use: int
+    idle: int
+    waiting: int
+
+
 class Database:
     """A pool of connections that does not let requests wait for a server that does not answer.
 
@@ -103,6 +113,13 @@ class Database:
             await asyncio.wait_for(self._pool.close(), STATEMENT_SECONDS)
         except TimeoutError:
             self._pool.terminate()
+
+    @property
+    def connections(self) -> Connections:
+        """What is open at present, and who waits."""
+        size = self._pool.get_size()
+        idle = self._pool.get_idle_size() + len(self._spare)
+        return Connections(in_use=max(0, size - idle), idle=idle, waiting=self._waiting)
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """A connection for single statements. Raises DatabaseUnavailable."""

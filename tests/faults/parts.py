@@ -14,13 +14,13 @@ from service.flows.keep_feed import FeedKeeper
 from service.flows.start import prepare
 from service.keys.keyring import Keyring
 from service.keys.master_keys import read_master_keys
+from service.metrics import Metrics
 from service.oauth.feed import Entry, Head, Heartbeat, genesis
 from service.oauth.jws import decode_base64url
 from service.redis.connection import RedisConnection
 from service.redis.feed import RedisFeed
 from service.settings import Settings
 from service.sql.connection import Connection, Database
-from service.telemetry import Metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

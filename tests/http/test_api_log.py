@@ -157,12 +157,12 @@ async def test_strangers_make_no_time_series(accounts: Accounts) -> None:
             await browser.ask("DELETE", path)
             await browser.get(f"{path}?x={number}")
     seen = {
-        (metric.name, sample.labels["endpoint"])
+        (metric.name, sample.labels["route"])
         for metric in accounts.app.services.metrics.registry.collect()
         for sample in metric.samples
-        if "endpoint" in sample.labels
+        if "route" in sample.labels
     }
-    assert {endpoint for _, endpoint in seen} <= {*ENDPOINTS, "other"}
+    assert {route for _, route in seen} <= {*ENDPOINTS, "other"}
     assert ("watchword_http_requests", "/api/sessions/{id}") in seen
 
 

@@ -104,7 +104,7 @@ async def test_a_refusal_says_in_the_log_alone_why(
 async def test_every_refusal_names_its_error_in_log_and_metrics(
     app: App, http: httpx.AsyncClient, lines: Lines, method: str, url: str, status: int
 ) -> None:
-    label = {"endpoint": httpx.URL(url).path, "error": "invalid_request"}
+    label = {"route": httpx.URL(url).path, "error": "invalid_request"}
     registry = app.services.metrics.registry
     before = registry.get_sample_value("watchword_refusals_total", label) or 0
     assert_refused(await http.request(method, url), "invalid_request", status)
@@ -204,10 +204,10 @@ async def test_strangers_make_no_time_series(app: App, http: httpx.AsyncClient) 
             await http.get(path)
         await http.post(f"/token?x={number}", data=GRANT, auth=(f"client-{number}", "x"))
     seen = {
-        sample.labels["endpoint"]
+        sample.labels["route"]
         for metric in app.services.metrics.registry.collect()
         for sample in metric.samples
-        if "endpoint" in sample.labels
+        if "route" in sample.labels
     }
     assert seen <= {*ENDPOINTS, "other"}
     assert "client-1" not in (await http.get("/metrics")).text

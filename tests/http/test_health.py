@@ -111,7 +111,8 @@ async def test_metrics_are_prometheus_text(http: httpx.AsyncClient) -> None:
     assert sorted(names) == ["charset", "version"]
     families = {family.name for family in text_string_to_metric_families(answer.text)}
     assert {"watchword_http_requests", "watchword_feed_head"} <= families
-    assert all(name.startswith("watchword_") for name in families)
+    rooms = ("watchword_", "process_", "python_gc_")
+    assert all(name.startswith(rooms) for name in families)
 
 
 async def test_requests_and_tokens_and_refusals_are_counted(
@@ -153,4 +154,4 @@ async def test_strangers_make_no_time_series_and_leave_no_secret(
     text = (await http.get("/metrics")).text
     for secret in (mark, client.id, client.secret, token):
         assert secret not in text
-    assert 'watchword_http_requests_total{endpoint="other",status="404"}' in text
+    assert 'watchword_http_requests_total{route="other",status="404"}' in text

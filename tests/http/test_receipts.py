@@ -11,8 +11,8 @@ from service.app import App
 from service.flows.note_receipts import MAX_NAMES
 from service.flows.purge import purge
 from service.flows.watch_verifiers import VerifierWatch
+from service.metrics import Metrics
 from service.settings import Settings
-from service.telemetry import Metrics
 from tests.conftest import MakeApp, MakeClient, RegisteredClient, http_to
 from tests.http.receipts import age_receipt, newest, place, report, verifiers_of
 from tests.http.refusals import assert_refused

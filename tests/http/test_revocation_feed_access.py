@@ -96,7 +96,7 @@ async def test_waits_are_neither_latency_nor_lines_in_the_log(
     ]
     assert lines[0]["ms"] >= 1000
     seconds = pod.services.metrics.registry.get_sample_value(
-        "watchword_http_request_duration_seconds_sum", {"endpoint": "/revocations"}
+        "watchword_http_request_duration_seconds_sum", {"route": "/revocations"}
     )
     assert seconds is not None
     assert seconds < 0.5

@@ -1,0 +1,55 @@
+"""deploy/chart: values that would install and not work are refused, with the reason."""
+
+import re
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.deploy.chart import LEAST, ROOT, Refused, render
+
+pytestmark = pytest.mark.slow
+
+PROXY = {"trustedProxies": ["10.0.0.0/8"]}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def helm() -> None:
+    """The tools of make deploy-check."""
+    subprocess.run([ROOT / "deploy/check/install.sh"], check=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, "issuer"),
+        ({"issuer": "auth.example.com"}, "issuer"),
+        ({"issuer": "http://auth.example.com"}, "must begin with https"),
+        ({"issuer": "https://auth.example.com/"}, "without slash"),
+        ({**LEAST, "colour": "red"}, "colour"),
+        ({**LEAST, "settings": {"log_levle": "debug"}}, "log_levle"),
+        ({**LEAST, "settings": {"issuer": "https://x.example"}}, "issuer"),
+        ({**LEAST, "drain": "10 minutes"}, "drain"),
+        ({**LEAST, "replicas": 0}, "replicas"),
+        ({**LEAST, "database": {"existingSecret": ""}}, "database"),
+        ({**LEAST, "image": {"digest": "sha256:abc"}}, "digest"),
+        ({**LEAST, "extraEnv": [{"name": "WATCHWORD_DRAIN", "value": "1h"}]}, "extraEnv"),
+        ({**LEAST, **PROXY, "publicPaths": ["/"]}, "publicPaths"),
+        ({**LEAST, **PROXY, "publicPaths": ["/metrics"]}, "publicPaths"),
+        ({**LEAST, "ingress": {"enabled": True}}, "trustedProxies: name the network"),
+        ({**LEAST, **PROXY, "httpRoute": {"enabled": True}}, "parentRefs: name the Gateway"),
+        (
+            {**LEAST, "autoscaling": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}},
+            "minReplicas is greater than maxReplicas",
+        ),
+        ({**LEAST, "externalSecrets": {"enabled": True}}, "secretStoreRef.name"),
+        (
+            {**LEAST, "externalSecrets": {"enabled": True, "secretStoreRef": {"name": "vault"}}},
+            "remoteKeys.database: say what",
+        ),
+    ],
+    ids=str,
+)
+def test_values_that_would_not_work_are_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(Refused, match=re.escape(said)):
+        render(values)

@@ -129,11 +129,12 @@ class FeedKeeper:
     async def tick(self) -> None:
         """Read the state; do what it asks for; beat."""
         await self._read()
-        if self._state is None or self.loss_unknown:
-            return
-        if self._fresh and self._state.has_unnumbered:
+        if self._fresh and self._state is not None and self._state.has_unnumbered:
             await self.publish()
             await self._read()
+        # By either reading: a heartbeat would say that nothing is missing.
+        if self._state is None or self.loss_unknown:
+            return
         try:
             heartbeat, beat = await self._beat()
             await self._judge(beat)

@@ -65,6 +65,25 @@ async def lost(parts: Parts) -> Parts:
     return parts
 
 
+async def test_a_loss_in_the_middle_of_a_tick_is_not_beaten_over(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick that publishes reads again; by that reading, too, no heart beats over the unknown."""
+    await parts.revoke()
+    publish = parts.keeper.publish
+
+    async def publish_and_lose() -> int:
+        count = await publish()
+        await die(parts, promoted=True)
+        await parts.redis.delete(f"{parts.root}:heartbeat")
+        return count
+
+    monkeypatch.setattr(parts.keeper, "publish", publish_and_lose)
+    await parts.keeper.tick()
+    assert parts.keeper.loss_unknown
+    assert await parts.heartbeat() is None
+
+
 async def run(
     parts: Parts, *, end_sessions: bool = False, anyway: bool = False
 ) -> tuple[list[str], int]:

@@ -56,7 +56,7 @@ async def test_without_redis_pods_hear_of_each_other_through_the_database(
     own = await follower.waiting(follower.follow())
     ids, began = await publish(one), time.monotonic()
     assert (await own).subjects == ids
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 3
     waiting = await follower.waiting(follower.follow())
     ids, began = await publish(other), time.monotonic()
     answer = await waiting
@@ -203,15 +203,15 @@ async def test_while_it_is_unknown_what_was_lost_nothing_is_said(
     await publish(pod)
     follower = await Follower(pod).catch_up()
     waiting = asyncio.ensure_future(follower.get(epoch=follower.epoch, after=1, wait=2))
-    async with Redis.from_url(settings.redis_url.reveal()) as redis:
-        async with pod.services.database.connection() as connection:
-            await connection.execute("DELETE FROM database_life")
-            await connection.execute("UPDATE database_history SET timeline = '00000000'")
-        async with asyncio.timeout(20):
-            while not pod.services.keeper.loss_unknown:
-                for key in await redis.keys(f"{{{settings.redis_prefix}}}:*"):
-                    await redis.delete(key)
-                await asyncio.sleep(0.01)
+    async with Redis.from_url(settings.redis_url.reveal()) as redis, asyncio.timeout(20):
+        # Again and again: a tick may be under way, which knows nothing of it.
+        while not pod.services.keeper.loss_unknown:
+            for key in await redis.keys(f"{{{settings.redis_prefix}}}:*"):
+                await redis.delete(key)
+            async with pod.services.database.connection() as connection:
+                await connection.execute("DELETE FROM database_life")
+                await connection.execute("UPDATE database_history SET timeline = '00000000'")
+            await asyncio.sleep(0.01)
     for answer in (await follower.get(wait=0), await waiting):
         assert_refused(answer, "temporarily_unavailable", 503)
         assert answer.headers["retry-after"] == "1"

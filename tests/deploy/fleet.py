@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,8 +15,6 @@ from tests.deploy.image import ROOT
 from tests.deploy.proxies import Proxy
 from tests.faults.failover_support import Pod, free_port, until
 from tests.faults.honest import APP
-
-NEWS_SECONDS = 1.0  # so long a proxy goes on sending to a pod that was told to stop
 
 
 @dataclass(slots=True)
@@ -69,13 +66,10 @@ class Fleet:
         """A new pod beside the old ones; when it is ready, the oldest is told to stop."""
         new, old = self.start(address), self.pods[0]
         until(new.is_ready)
-        self.proxy.add(address)
         while_both_run()
         old.process.terminate()
         self.pods.remove(old)
         self.gone.append(old)
-        time.sleep(NEWS_SECONDS)
-        self.proxy.remove(old.url.removeprefix("http://"))
 
     def stop(self) -> None:
         for pod in [*self.pods, *self.gone]:

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
@@ -26,7 +25,10 @@ HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 
 @dataclass(slots=True)
 class Proxy:
-    """A proxy that ends TLS on a port of its own; `pods` are the addresses that it knows."""
+    """A proxy that ends TLS on a port of its own.
+
+    `pods` are all addresses that a pod will ever have, also those where none has been started.
+    """
 
     folder: Path
     pods: list[str]
@@ -65,15 +67,9 @@ class Proxy:
     def command(self) -> list[str]:
         raise NotImplementedError
 
-    def add(self, pod: str) -> None:
-        """A pod has become ready."""
-
-    def remove(self, pod: str) -> None:
-        """A pod that was told to stop is taken out, late as such news comes."""
-
 
 class Nginx(Proxy):
-    """It looks at no pod by itself: whoever rolls gives it the new list."""
+    """It looks at no pod by itself, and finds who is there by being refused: never reloaded."""
 
     def configure(self, pods: Sequence[str]) -> None:
         text = (ROOT / "deploy/nginx.conf").read_text()
@@ -88,21 +84,9 @@ class Nginx(Proxy):
         options = f"daemon off; pid {self.folder}/nginx.pid; error_log stderr warn;"
         return [str(NGINX), "-e", "stderr", "-c", str(self.folder / "nginx.conf"), "-g", options]
 
-    def add(self, pod: str) -> None:
-        self._reload([*self.pods, pod])
-
-    def remove(self, pod: str) -> None:
-        self._reload([each for each in self.pods if each != pod])
-
-    def _reload(self, pods: list[str]) -> None:
-        assert self.process
-        self.pods = pods
-        self.configure(pods)
-        self.process.send_signal(signal.SIGHUP)
-
 
 class HAProxy(Proxy):
-    """It asks /readyz itself, of all addresses that a pod may have, also those not started."""
+    """It asks /readyz itself."""
 
     def configure(self, pods: Sequence[str]) -> None:
         text = (ROOT / "deploy/haproxy.cfg").read_text()

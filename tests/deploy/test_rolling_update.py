@@ -46,7 +46,7 @@ def fleet(
     """Nothing but a proxy that runs, and an empty database."""
     name = f"roll{uuid4().hex[:12]}"
     postgres.create_database(name)
-    front = proxy(tmp_path, addresses[:3] if proxy is Nginx else addresses)
+    front = proxy(tmp_path, addresses)
     settings = {
         "ISSUER": front.url,
         "DATABASE_URL": postgres.url(name),

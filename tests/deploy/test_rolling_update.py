@@ -1,6 +1,9 @@
 """All pods are replaced under load, behind a real proxy: nobody notices."""
 
 import asyncio
+import re
+import shutil
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -10,13 +13,16 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from migrations.files import latest
 from migrations.runner import migrate
 from service.embedded.postgres import EmbeddedPostgres
 from service.embedded.redis import EmbeddedRedis
 from tests.deploy.fleet import Fleet, free_addresses, served_while_draining
+from tests.deploy.image import ROOT
 from tests.deploy.proxies import HAPROXY, NGINX, HAProxy, Nginx, Proxy
+from tests.deploy.releases import previous_release
 from tests.deploy.visitors import Visitors, visiting
-from tests.faults.failover_support import until
+from tests.faults.failover_support import Pod, until
 from tests.faults.honest import APP
 
 pytestmark = pytest.mark.slow
@@ -26,6 +32,13 @@ PROXIES = [
     pytest.param(Nginx, marks=pytest.mark.skipif(NGINX is None, reason=NO_NGINX)),
     pytest.param(HAProxy, marks=pytest.mark.skipif(HAPROXY is None, reason=NO_HAPROXY)),
 ]
+
+# On the table that every refresh writes to.
+EXPAND, CONTRACT = "note_sessions.expand", "drop_notes.contract"
+MIGRATIONS = {
+    EXPAND: "ALTER TABLE sessions ADD COLUMN note text",
+    CONTRACT: "ALTER TABLE sessions DROP COLUMN note",
+}
 
 
 @pytest.fixture
@@ -80,6 +93,75 @@ def test_three_pods_are_replaced_under_load_and_no_request_fails(
         over = time.monotonic()
         until(lambda: visitors.have_come(over))
     nobody_noticed(fleet, visitors, began, over)
+
+
+@pytest.fixture
+def old_code(tmp_path: Path) -> Path:
+    """The packages of the release before."""
+    release = previous_release()
+    release.unpack(tmp_path / "old-tree")
+    release.install(tmp_path / "old-tree", tmp_path / "old")
+    return tmp_path / "old"
+
+
+@pytest.fixture
+def next_code(tmp_path: Path) -> Path:
+    """This tree's packages, with one expand and one contract more."""
+    folder = tmp_path / "next"
+    for package in ("service", "migrations"):
+        unwanted = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, folder / package, ignore=unwanted)
+    number = latest()
+    for at, name in enumerate((EXPAND, CONTRACT), number + 1):
+        (folder / "migrations" / f"{at:04d}_{name}.sql").write_text(MIGRATIONS[name])
+    return folder
+
+
+@pytest.mark.parametrize("proxy", PROXIES[1:])
+def test_the_release_before_is_replaced_under_load_with_its_schema(
+    fleet: Fleet, addresses: list[str], old_code: Path, next_code: Path
+) -> None:
+    fleet.code = old_code
+    fleet.run("migrate")
+    for address in addresses[:3]:
+        fleet.start(address)
+    client, password = fleet.make_people()
+    until(lambda: all(pod.is_ready() for pod in fleet.pods))
+    assert {line["release"] for pod in fleet.pods for line in pod.lines("ready")} == {
+        previous_release().version
+    }
+    with visiting(visitors_of(fleet, client, password)) as visitors:
+        until(visitors.have_come)
+        began, fleet.code = time.monotonic(), next_code
+        old = list(fleet.pods)
+        assert waiting_for(fleet.run("migrate"), "applied 0005") == names(old)
+        for left, address in zip((old[1:], old[2:], []), addresses[3:], strict=True):
+            fleet.roll(address)
+            until(lambda: fleet.gone[-1].process.poll() is not None)
+            if left:
+                assert waiting_for(fleet.run("migrate")) == names(left)
+        said = fleet.run("migrate")
+        assert said == f"applied {latest() + 2:04d}_{CONTRACT}.sql\n"
+        over = time.monotonic()
+        until(lambda: visitors.have_come(over))
+    nobody_noticed(fleet, visitors, began, over)
+    fleet.code = old_code
+    too_old = fleet.start(addresses[0])
+    assert too_old.process.wait(20) == 1
+    (line,) = too_old.lines("stopped")
+    assert "newer release" in line["message"]
+
+
+def waiting_for(said: str, first: str = "") -> list[str]:
+    """The pods that `watchword migrate` says a contract waits for."""
+    assert said.startswith(first), said
+    *_, line = said.splitlines()
+    assert f"{latest() + 2:04d}_" in line
+    return sorted(re.findall(r"pod (\S+) \(release 0\.1\.0\)", line))
+
+
+def names(pods: list[Pod]) -> list[str]:
+    return sorted(f"{socket.gethostname()}:{pod.process.pid}" for pod in pods)
 
 
 def visitors_of(fleet: Fleet, client: tuple[str, str], password: str) -> Visitors:

@@ -1,8 +1,8 @@
 """GET /healthz, /readyz, /metrics: what the cluster asks."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
-import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from unittest.mock import patch

@@ -22,7 +22,7 @@ from service.flows.watch_verifiers import VerifierWatch
 from service.http.services import Services
 from service.keys.master_keys import MasterKeys
 from service.redis.feed import RedisFeed
-from service.sql.connection import Database, DatabaseUnavailable
+from service.sql.connection import DatabaseUnavailable
 from service.sql.instances import Instance, delete_instance
 from service.telemetry import log
 
@@ -48,17 +48,17 @@ async def run(pod: Pod) -> None:
     """Start, then keep feed, keys, pod report and purge going until cancelled."""
     services = pod.services
     database, keyring = services.database, services.keyring
-    await wait_for_schema(database)
+    await wait_for_schema(database, services.readiness.hang)
     # Known to the migration runner first, judged after: else a contract could slip in between.
-    await _until_done(database, lambda: report_pod(database, pod.instance))
-    await wait_for_schema(database)
+    await _until_done(services, lambda: report_pod(database, pod.instance))
+    await wait_for_schema(database, services.readiness.hang)
     await _until_done(
-        database, lambda: prepare(database, keyring, pod.master_keys, services.issuer)
+        services, lambda: prepare(database, keyring, pod.master_keys, services.issuer)
     )
-    await _until_done(database, lambda: _report(pod))
+    await _until_done(services, lambda: _report(pod))
     await asyncio.to_thread(common_passwords)  # megabytes, which no request shall wait for
     await services.keeper.tick()
-    services.readiness.started = True
+    services.readiness.start()
     log.info("ready", issuer=services.issuer, pod=pod.instance.name, release=pod.instance.release)
     settings = services.settings
     async with asyncio.TaskGroup() as tasks:
@@ -93,16 +93,18 @@ async def _report(pod: Pod) -> None:
     services.refresh_tokens.foreign_keys = await list_refresh_keys(services.database)
 
 
-async def _until_done(database: Database, work: Callable[[], Awaitable[object]]) -> None:
+async def _until_done(services: Services, work: Callable[[], Awaitable[object]]) -> None:
     """Do it once, trying again each second while PostgreSQL is away."""
     while True:
         try:
             await work()
         except DatabaseUnavailable as error:
             log.warning("waiting", message=str(error))
+            services.readiness.hang()
             await asyncio.sleep(_RETRY.total_seconds())
             with suppress(DatabaseUnavailable):
-                await wait_for_schema(database)  # which probes: nobody else does yet
+                # Which probes: nobody else does yet.
+                await wait_for_schema(services.database, services.readiness.hang)
         else:
             return
 

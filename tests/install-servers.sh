@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The servers of the system, for the slow tests that run on them too: Debian's PostgreSQL and Redis;
-# its browser, for the tests of examples/web; its Node, for those of examples/node; its Prometheus.
+# its browser, for the tests of examples/web; its Node, for those of examples/node; its Prometheus;
+# nginx and HAProxy, for those of updates.
 # Installs only what is missing, and leaves no service running that it brought.
 set -euo pipefail
 
@@ -9,6 +10,8 @@ compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgres
 command -v redis-server >/dev/null || missing+=(redis-server)
 command -v pgbouncer >/dev/null || command -v /usr/sbin/pgbouncer >/dev/null || missing+=(pgbouncer)
 command -v prometheus >/dev/null || missing+=(prometheus)
+command -v nginx >/dev/null || command -v /usr/sbin/nginx >/dev/null || missing+=(nginx)
+command -v haproxy >/dev/null || command -v /usr/sbin/haproxy >/dev/null || missing+=(haproxy)
 { command -v node && command -v npm; } >/dev/null || missing+=(nodejs npm)
 # Ubuntu has it as a snap alone.
 if grep -qsx 'ID=debian' /etc/os-release && ! command -v chromium >/dev/null; then missing+=(chromium); fi

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import time
+from collections.abc import Callable
 from uuid import uuid4
 
 from migrations.files import MigrationError, judge, latest, load, read_applied
@@ -41,9 +42,10 @@ def describe_pod(release: str, master_keys: MasterKeys) -> Instance:
     )
 
 
-async def wait_for_schema(database: Database) -> None:
+async def wait_for_schema(database: Database, on_waiting: Callable[[], None]) -> None:
     """Return when the schema has all that this release needs; say once what it waits for.
 
+    Calls `on_waiting` when it is not there at once.
     Raises CannotRun when waiting would not help.
     """
     said = ""
@@ -58,6 +60,7 @@ async def wait_for_schema(database: Database) -> None:
             return
         if waiting != said:
             log.warning("waiting", message=waiting)
+            on_waiting()
             said = waiting
         await asyncio.sleep(_POLL_SECONDS)
 

@@ -97,6 +97,8 @@ class Edge:
         try:
             refused = self._refuse(scope, request)
             if refused is None:
+                if not self._services.readiness.started and scope["path"] not in _OPEN:
+                    await self._services.readiness.settle()
                 app = self._endpoints.get(endpoint, self._framework)
                 await app(scope, receive, note_status)
             else:

@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import functools
 import logging
 import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
@@ -21,6 +20,8 @@ from service.http.protocol import Limits, Protocol
 DEFAULT_LIMITS = Limits()
 _SWEEP_SECONDS = 0.1
 _START_SECONDS = 0.5
+_QUIET_ROUNDS = 5  # of the sweep: nobody has asked for so long, so proxies have noticed
+_LINGER_SECONDS = 3.0
 
 
 class StartUpError(Exception):
@@ -44,6 +45,7 @@ class _Server(uvicorn.Server):
         self.on_ready = on_ready
         self.on_drain = on_drain
         self.stopping = False
+        self.hurried = False
         self.next_sweep: asyncio.TimerHandle | None = None
 
     async def run_here(self, sockets: list[socket.socket]) -> None:
@@ -62,14 +64,9 @@ class _Server(uvicorn.Server):
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise StartUpError("the application did not start; its log says why")
-        protocol = functools.partial(
-            Protocol, self.config, self.server_state, self.lifespan.state, self.limits
-        )
-        tls = self.config.ssl
-        patience = self.limits.head_seconds if tls else None
         self.servers = [
             await asyncio.get_running_loop().create_server(
-                protocol, sock=each, ssl=tls, backlog=BACKLOG, ssl_handshake_timeout=patience
+                self._protocol, sock=each, backlog=BACKLOG, **self._tls
             )
             for each in sockets or ()
         ]
@@ -81,6 +78,14 @@ class _Server(uvicorn.Server):
     def open_connections(self) -> int:
         """How many there are, refused ones that linger included."""
         return len(self.server_state.connections)
+
+    def _protocol(self) -> Protocol:
+        return Protocol(self.config, self.server_state, self.lifespan.state, self.limits)
+
+    @property
+    def _tls(self) -> dict[str, Any]:
+        tls = self.config.ssl
+        return {"ssl": tls, "ssl_handshake_timeout": self.limits.head_seconds if tls else None}
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -111,6 +116,7 @@ class _Server(uvicorn.Server):
 
     def _signalled(self, serving: asyncio.Task[Any]) -> None:
         if self.stopping:
+            self.hurried = True
             self._stop()
             return
         self.stopping = True
@@ -139,12 +145,57 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.started = False
         try:
+            if self.stopping and self.drain:
+                await self._refuse_new_connections(sockets or [])
             await super().shutdown(sockets)
         finally:
             if self.next_sweep is not None:
                 self.next_sweep.cancel()
             for each in self._connections():
                 each.transport.abort()
+
+    async def _refuse_new_connections(self, sockets: list[socket.socket]) -> None:
+        """Listen no more, and serve what still comes on open connections, until nothing does.
+
+        A proxy that did not know of the stop learns of it by being refused, when it has sent
+        nothing yet and may ask another pod. A kept connection that is closed in the moment in which
+        it sends on it would cost that request.
+        """
+        began = asyncio.get_running_loop().time()
+        waiting = [each for it in sockets for each in _accepted(it)]
+        for server in self.servers:
+            server.close()
+        taken = [self._take(each) for each in waiting]
+        await asyncio.gather(self._until_quiet(began + _LINGER_SECONDS), *taken)
+        patience = cast("float", self.config.timeout_graceful_shutdown)
+        used = asyncio.get_running_loop().time() - began
+        self.config.timeout_graceful_shutdown = max(0, patience - used)  # pyright: ignore[reportAttributeAccessIssue]
+
+    async def _take(self, connection: socket.socket) -> None:
+        """Serve a connection that the kernel had made and nobody had taken yet."""
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._protocol, connection, **self._tls
+            )
+
+    async def _until_quiet(self, end: float) -> None:
+        loop, answered, quiet = asyncio.get_running_loop(), -1, 0
+        while self.server_state.connections and not self.hurried and loop.time() < end:
+            # Counted in rounds of the loop, not by the clock: a stall is not silence.
+            quiet = quiet + 1 if answered == self.server_state.total_requests else 0
+            answered = self.server_state.total_requests
+            if quiet > _QUIET_ROUNDS:
+                return
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+
+def _accepted(listener: socket.socket) -> Iterator[socket.socket]:
+    """Every connection of the backlog: what is left there when the socket closes is reset."""
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)  # noqa: FBT003 (the standard library's)
+            yield connection
 
 
 async def serve(  # noqa: PLR0913 - each is one decision of the command line
@@ -162,10 +213,10 @@ async def serve(  # noqa: PLR0913 - each is one decision of the command line
     """Serve until SIGTERM or SIGINT, or until cancelled; close the sockets on the way out.
 
     The first signal calls `on_drain` and goes on serving for `drain`, so that load balancers
-    notice; then requests in flight get at most `grace`. A second signal skips the drain; a
-    signal before `on_ready` and a cancellation have none. Raises StartUpError, and ListenError
-    for a bad certificate. Signals are only taken in the main thread. `connections` shows how many
-    are open.
+    notice; then new connections are refused, and requests in flight and on connections that are
+    still open get at most `grace`. A second signal skips the drain; a signal before `on_ready`
+    and a cancellation have none. Raises StartUpError, and ListenError for a bad certificate.
+    Signals are only taken in the main thread. `connections` shows how many are open.
     """
     try:
         config = _config(app, grace, tls_context(tls) if tls else None)

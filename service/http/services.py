@@ -1,5 +1,7 @@
 """What every handler reaches: one frozen object, made once at start."""
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -20,6 +22,8 @@ from service.redis.rate_limits import FailureLimit, RateLimit
 from service.settings import Settings
 from service.sql.connection import Database
 
+_START_SECONDS = 5.0  # less than a proxy's patience
+
 
 @dataclass(slots=True)
 class Readiness:
@@ -27,6 +31,26 @@ class Readiness:
 
     started: bool = False
     draining: bool = False
+    _settled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def start(self) -> None:
+        """Have all that requests need."""
+        self.started = True
+        self._settled.set()
+
+    def hang(self) -> None:
+        """Wait for something outside, for who knows how long: requests shall not."""
+        self._settled.set()
+
+    def stop(self) -> None:
+        """Want no more requests."""
+        self.draining = True
+        self._settled.set()
+
+    async def settle(self) -> None:
+        """Wait for a start that is under way: a proxy without health checks may be early."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), _START_SECONDS)
 
     @property
     def ready(self) -> bool:
@@ -59,7 +83,7 @@ class Services:
 
     def drain(self) -> None:
         """Want no more requests, and send followers away that wait for news."""
-        self.readiness.draining = True
+        self.readiness.stop()
         self.keeper.news.drain()
 
     @property

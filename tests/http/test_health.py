@@ -1,5 +1,6 @@
 """GET /healthz, /readyz, /metrics: what the cluster asks."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -155,3 +156,24 @@ async def test_strangers_make_no_time_series_and_leave_no_secret(
     for secret in (mark, client.id, client.secret, token):
         assert secret not in text
     assert 'watchword_http_requests_total{route="other",status="404"}' in text
+
+
+async def test_a_request_that_comes_while_a_pod_starts_waits_for_it(app: App) -> None:
+    readiness = Readiness()
+    async with pod(replace(app.services, readiness=readiness)) as http:
+        asked = asyncio.create_task(http.get("/.well-known/jwks.json"))
+        assert (await http.get("/readyz")).json() == {"status": "starting"}
+        assert not asked.done()
+        readiness.start()
+        assert (await asked).status_code == 200
+
+
+@pytest.mark.parametrize("end", ["hang", "drain"])
+async def test_a_start_that_hangs_keeps_no_request_waiting(app: App, end: str) -> None:
+    services = replace(app.services, readiness=Readiness())
+    async with pod(services) as http:
+        asked = asyncio.create_task(http.get("/.well-known/jwks.json"))
+        await http.get("/readyz")
+        (services.readiness.hang if end == "hang" else services.readiness.stop)()
+        async with asyncio.timeout(1):
+            await asked

@@ -513,7 +513,7 @@ def test_failing_start_up_is_raised(caplog):
 
 
 CHILD = """
-import asyncio, sys
+import asyncio, sys, time, uvloop
 from datetime import timedelta
 from service.http.listening import bind
 from service.http.server import serve
@@ -527,6 +527,8 @@ async def app(scope, receive, send):
             await send({"type": f"lifespan.{step}.complete"})
         return
     print("asked", flush=True)
+    if scope["path"] == "/stall":
+        time.sleep(1)
     while (message := await receive()).get("more_body"):
         pass
     if message["type"] == "http.request":
@@ -536,7 +538,7 @@ async def app(scope, receive, send):
 
 sockets = bind(["127.0.0.1:0"])
 port = sockets[0].getsockname()[1]
-asyncio.run(serve(
+asyncio.Runner(loop_factory=uvloop.new_event_loop).run(serve(
     app, sockets,
     drain=timedelta(seconds=float(sys.argv[2])), grace=timedelta(seconds=float(sys.argv[3])),
     on_ready=lambda: print("ready", port, flush=True),

@@ -161,15 +161,17 @@ class _Server(uvicorn.Server):
         nothing yet and may ask another pod. A kept connection that is closed in the moment in which
         it sends on it would cost that request.
         """
-        began = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        began, grace = loop.time(), cast("float", self.config.timeout_graceful_shutdown)
         waiting = [each for it in sockets for each in _accepted(it)]
         for server in self.servers:
             server.close()
-        taken = [self._take(each) for each in waiting]
-        await asyncio.gather(self._until_quiet(began + _LINGER_SECONDS), *taken)
-        patience = cast("float", self.config.timeout_graceful_shutdown)
-        used = asyncio.get_running_loop().time() - began
-        self.config.timeout_graceful_shutdown = max(0, patience - used)  # pyright: ignore[reportAttributeAccessIssue]
+        taken = [loop.create_task(self._take(each)) for each in waiting]
+        await self._until_quiet(began + min(grace, _LINGER_SECONDS), taken)
+        for each in taken:
+            each.cancel()  # whose TLS handshake does not come
+        rest = max(0, grace - (loop.time() - began))
+        self.config.timeout_graceful_shutdown = rest  # pyright: ignore[reportAttributeAccessIssue]
 
     async def _take(self, connection: socket.socket) -> None:
         """Serve a connection that the kernel had made and nobody had taken yet."""
@@ -178,9 +180,11 @@ class _Server(uvicorn.Server):
                 self._protocol, connection, **self._tls
             )
 
-    async def _until_quiet(self, end: float) -> None:
+    async def _until_quiet(self, end: float, taken: Sequence[asyncio.Task[None]]) -> None:
         loop, answered, quiet = asyncio.get_running_loop(), -1, 0
-        while self.server_state.connections and not self.hurried and loop.time() < end:
+        while not self.hurried and loop.time() < end:
+            if not self.server_state.connections and all(each.done() for each in taken):
+                return
             # Counted in rounds of the loop, not by the clock: a stall is not silence.
             quiet = quiet + 1 if answered == self.server_state.total_requests else 0
             answered = self.server_state.total_requests

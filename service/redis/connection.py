@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
@@ -38,7 +39,8 @@ class RedisConnection:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
+        with suppress(RedisError, OSError):  # late on a busy machine, but closed
+            await self._client.aclose()
 
     async def call(self, command: Callable[[Redis], Awaitable[_T]], *, blocks: float = 0.0) -> _T:
         """The command's answer. Raises RedisUnavailable when it fails or takes too long.

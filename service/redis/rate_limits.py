@@ -50,7 +50,8 @@ class SharedCounts:
 
     async def close(self) -> None:
         """Close the connections to Redis."""
-        await self._pool.aclose()
+        with suppress(RedisError, OSError):  # late on a busy machine, but closed
+            await self._pool.aclose()
 
     async def _ask(self, question: Callable[[], Awaitable[_T]]) -> _T:
         """What Redis answers within 50 ms; raises RedisUnavailable, for 5 s more without asking."""

@@ -53,11 +53,12 @@ def previous_release() -> Release:
         ["git", "cat-file", "-e", f"{release.commit}^{{commit}}"],
         cwd=ROOT,
         capture_output=True,
+        text=True,
         check=False,
     )
     if known.returncode != 0:
-        message = f"the history lacks {release.commit}, release {release.version}"
+        message = f"no {release.commit}, release {release.version}: {known.stderr.strip()}"
         if os.environ.get("CI") == "true":
-            pytest.fail(f"{message}: CI has to fetch all of it")
+            pytest.fail(f"{message}: CI has to fetch the whole history")
         pytest.skip(message)
     return release

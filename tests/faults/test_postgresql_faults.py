@@ -62,7 +62,7 @@ def refused_at_once(load: Load, began: float) -> None:
     assert all(found[kind] <= AWAY[kind] for kind in found)
     assert set(found) == set(AWAY)
     assert {it.retry_after for it in answers if it.status == 503} == {"1"}
-    assert max(it.seconds for it in answers) < 1
+    assert max(it.seconds for it in answers) < 2  # a statement is given up after 1.5 s
 
 
 def error(site: Deployment, client: Client, endpoint: str) -> str:

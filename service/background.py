@@ -10,8 +10,8 @@ from prometheus_client import Histogram
 
 from service.blocklist import common_passwords
 from service.flows.follow_feed import follow_feed
-from service.flows.load_keys import renew_keys
 from service.flows.purge import purge
+from service.flows.rotate_keys import keep_keys
 from service.flows.start import (
     list_refresh_keys,
     prepare,
@@ -47,13 +47,13 @@ class Pod:
 async def run(pod: Pod) -> None:
     """Start, then keep feed, keys, pod report and purge going until cancelled."""
     services = pod.services
-    database, keyring = services.database, services.keyring
+    database, keyring, times = services.database, services.keyring, services.settings.key_times
     await wait_for_schema(database, services.readiness.hang)
     # Known to the migration runner first, judged after: else a contract could slip in between.
     await _until_done(services, lambda: report_pod(database, pod.instance))
     await wait_for_schema(database, services.readiness.hang)
     await _until_done(
-        services, lambda: prepare(database, keyring, pod.master_keys, services.issuer)
+        services, lambda: prepare(database, keyring, pod.master_keys, services.issuer, times)
     )
     await _until_done(services, lambda: _report(pod))
     await asyncio.to_thread(common_passwords)  # megabytes, which no request shall wait for
@@ -68,7 +68,10 @@ async def run(pod: Pod) -> None:
             follow_feed(pod.feed, services.keeper, services.clients, keyring, services.issuer)
         )
         tasks.create_task(
-            _every(_KEYS_EVERY, lambda: renew_keys(database, keyring, services.issuer))
+            _every(
+                min(_KEYS_EVERY, times.publication / 4),
+                lambda: keep_keys(database, keyring, services.issuer, times),
+            )
         )
         tasks.create_task(_every(_REPORT_EVERY, lambda: _report(pod)))
         tasks.create_task(_every(_REPORT_EVERY, VerifierWatch(database, services.metrics).look))

@@ -144,6 +144,7 @@ _CONVERTERS: dict[Any, Callable[[str], Any]] = {
     Path: Path,
     Path | None: Path,
     timedelta: _seconds,
+    timedelta | None: _seconds,
     tuple[str, ...]: _names,
     tuple[Network, ...]: _networks,
 }

@@ -20,6 +20,7 @@ from service.environment import (
 )
 from service.oauth.client import is_client_id
 from service.oauth.issuer import is_loopback, issuer_faults
+from service.oauth.key_life import SHORTEST_PUBLICATION, KeyTimes, key_faults, least_retirement
 
 # OWASP's floor for argon2id: 19 MiB in two passes, or as much work in one.
 _ARGON2_FLOOR = 38
@@ -86,6 +87,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keys_dir: Annotated[
         Path, doc("Folder of the master keys (`watchword keys init` makes them).")
     ] = Path("keys")
+    key_rotation: Annotated[
+        timedelta, doc("How long a signing key signs before the next one takes its place.")
+    ] = timedelta(days=30)
+    key_publication: Annotated[
+        timedelta,
+        doc(
+            "How long a signing key is published before it signs, unless every verifier reports "
+            "that it has it; at least 1h."
+        ),
+    ] = timedelta(hours=24)
+    key_retirement: Annotated[
+        timedelta | None,
+        doc(
+            "How long a key that signs no more stays published; unset, the least: the longest "
+            "token, 12 minutes, and WATCHWORD_JWKS_MAX_AGE."
+        ),
+    ] = None
+    jwks_max_age: Annotated[
+        timedelta, doc("How long anybody may cache the key sets (`Cache-Control`).")
+    ] = timedelta(minutes=5)
+    all_verifiers_report: Annotated[
+        str,
+        doc(
+            "`yes`: every service that verifies tokens sends receipts, so a key may sign as soon "
+            "as all of them have it, without the least hour.",
+            pattern="^(yes|no)$",
+        ),
+    ] = "no"
     redis_prefix: Annotated[
         str, doc("Hash tag that all keys in Redis share.", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     ] = "ww"
@@ -183,6 +212,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the issuer is a loopback URL: development, where floors do not hold."""
         return is_loopback(urlsplit(self.issuer).hostname or "")
 
+    @property
+    def key_times(self) -> KeyTimes:
+        """The times of a signing key's life."""
+        everybody = self.all_verifiers_report == "yes"
+        shortest = timedelta(0) if everybody else min(SHORTEST_PUBLICATION, self.key_publication)
+        return KeyTimes(
+            rotation=self.key_rotation,
+            publication=self.key_publication,
+            shortest_publication=shortest,
+            retirement=self.key_retirement or least_retirement(self.jwks_max_age),
+        )
+
 
 def is_secret(field: str) -> bool:
     """Whether the setting is never shown, and may come from the file that NAME_FILE names."""
@@ -218,9 +259,22 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
             f"{variable('password_passes')} 1 needs {variable('password_memory_mib')} of at least "
             f"{_ARGON2_FLOOR}"
         )
+    faults += _key_faults(values)
     if ("tls_certificate" in values) != ("tls_private_key" in values):
         faults.append("WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_PRIVATE_KEY go together")
     return faults
+
+
+def _key_faults(values: Mapping[str, Any]) -> list[str]:
+    given = {it.name: it.default for it in msgspec.structs.fields(Settings)} | dict(values)
+    faults = key_faults(
+        rotation=given["key_rotation"],
+        publication=given["key_publication"],
+        retirement=given["key_retirement"],
+        jwks_max_age=given["jwks_max_age"],
+        has_floors=not is_loopback(urlsplit(values.get("issuer", "")).hostname or ""),
+    )
+    return [f"{variable(field)} {fault}" for field, fault in faults]
 
 
 def _url_fault(url: str, schemes: tuple[str, ...]) -> str | None:

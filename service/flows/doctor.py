@@ -103,7 +103,10 @@ async def _examine_keys(database: Database, keyring: Keyring) -> Finding:
         return Finding("fault", "signing keys", str(error))
     if keyring.faults:
         return Finding("warning", "signing keys", "; ".join(keyring.faults))
-    return Finding("ok", "signing keys", "all unwrap")
+    used = {key.wrap_key_id for key in keyring.listed} | {keyring.master_keys.current_wrap}
+    idle = [f"wrap-{it}.key" for it in sorted(keyring.master_keys.wrap.keys() - used)]
+    gone = f"; nothing is under {' and '.join(idle)} any more: it can go" if idle else ""
+    return Finding("ok", "signing keys", f"all unwrap{gone}")
 
 
 async def _examine_pods(database: Database, master_keys: MasterKeys) -> list[Finding]:

@@ -40,7 +40,7 @@ class FeedKeeper:
         self._state: FeedState | None = None
         self._read_at = 0.0
         self._fresh = False
-        self._keys_of: tuple[str, tuple[str, ...]] | None = None
+        self._keys_of: tuple[str, str, tuple[str, ...]] | None = None
         self._beyond: int | None = None
         self._check = CopyCheck(feed, database)
         self._doubted = False
@@ -214,8 +214,8 @@ class FeedKeeper:
         return True
 
     async def _renew_keys(self, state: FeedState) -> None:
-        """Where a key was killed or an epoch begins, nothing is signed before keys are renewed."""
-        keys_of = (state.head.epoch, state.killed_kids)
+        """Where keys changed or an epoch begins, nothing is signed before they are renewed."""
+        keys_of = (state.head.epoch, state.keys_mark, state.killed_kids)
         if keys_of != self._keys_of:
             await renew_keys(self._database, self._keyring, self._issuer)
             self._keys_of = keys_of

@@ -4,16 +4,16 @@ import asyncio
 import time
 from datetime import datetime, timedelta
 
-from service.keys.generate import generate_signing_key
 from service.keys.keyring import Keyring, KeyringError
 from service.keys.master_keys import MasterKeys
+from service.keys.stored_key import generate_signing_key
 from service.oauth.signing_key import FEED, TOKEN, SigningKey
 from service.sql.connection import Connection, Database
 from service.sql.instances import Instance, list_living_instances
 from service.sql.signing_keys import insert_signing_key, list_signing_keys, read_clock
 
-# How long a key is published before it signs.
-_PENDING = timedelta(hours=24)
+# From then on a pending key signs, until the plan of rotations moves that moment.
+PENDING = timedelta(hours=24)
 
 
 async def create_first_keys(database: Database, master_keys: MasterKeys, issuer: str) -> None:
@@ -92,7 +92,7 @@ def _generate(
             issuer=issuer,
             purpose=purpose,
             state=state,
-            activates_at=now if state == "active" else now + _PENDING,
+            activates_at=now if state == "active" else now + PENDING,
             master_keys=master_keys,
         )
         for purpose, state in wanted
@@ -113,4 +113,6 @@ async def load_keys(database: Database, keyring: Keyring) -> None:
     asked = time.monotonic()
     async with database.connection() as connection:
         keys = await list_signing_keys(connection)
-    keyring.load(keys, monotonic=asked)
+        since = time.monotonic() - asked
+        now = await read_clock(connection)
+    keyring.load(keys, monotonic=asked, now=now - timedelta(seconds=since))

@@ -12,11 +12,12 @@ from service.flows.load_keys import (
     check_current_key,
     check_current_refresh_key,
     create_first_keys,
-    load_keys,
 )
+from service.flows.rotate_keys import keep_keys
 from service.keys.keyring import Keyring
 from service.keys.master_keys import MasterKeys
 from service.oauth.feed import genesis
+from service.oauth.key_life import KeyTimes
 from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 from service.sql.connection import Database, DatabaseUnavailable
 from service.sql.feed import insert_feed
@@ -86,7 +87,11 @@ async def schema_fault(database: Database) -> str | None:
 
 
 async def prepare(
-    database: Database, keyring: Keyring, master_keys: MasterKeys, issuer: str
+    database: Database,
+    keyring: Keyring,
+    master_keys: MasterKeys,
+    issuer: str,
+    times: KeyTimes,
 ) -> None:
     """Make what a new database lacks (feed, first keys) and load the keys.
 
@@ -98,7 +103,8 @@ async def prepare(
     await check_current_key(database, master_keys)
     await check_current_refresh_key(database, master_keys)
     await create_first_keys(database, master_keys, issuer)
-    await load_keys(database, keyring)
+    # What is due first: a key that is loaded signs from its moment on.
+    await keep_keys(database, keyring, issuer, times)
 
 
 async def report_pod(database: Database, pod: Instance) -> None:

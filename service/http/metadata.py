@@ -14,8 +14,6 @@ from service.oauth.signing_key import FEED, TOKEN
 
 _SECRET_METHODS = ["client_secret_basic", "client_secret_post"]
 _Request = Request[Any, Any, Any]
-_HEADERS = {"cache-control": "public, max-age=300", "access-control-allow-origin": "*"}
-
 _METHODS: dict[str, Any] = {
     "http_method": [HttpMethod.GET, HttpMethod.HEAD],
     "sync_to_thread": False,
@@ -40,6 +38,7 @@ def metadata(issuer: str) -> dict[str, object]:
 
 def metadata_handlers(services: Services) -> list[HTTPRouteHandler]:
     """The handlers of all public documents."""
+    age = int(services.settings.jwks_max_age.total_seconds())
     document = json.dumps(metadata(services.issuer), separators=(",", ":")).encode()
     tag = f'"{sha256(document).hexdigest()[:32]}"'
     root, name = services.path, "/.well-known/oauth-authorization-server"
@@ -48,29 +47,29 @@ def metadata_handlers(services: Services) -> list[HTTPRouteHandler]:
     @route([name + root, root + name] if root else name, **_METHODS)
     def authorization_server(request: _Request) -> Response[bytes]:
         """RFC 8414 §3."""
-        return _document(request, document, tag)
+        return _document(request, document, tag, age)
 
     @route(f"{root}/.well-known/jwks.json", **_METHODS)
     def jwks(request: _Request) -> Response[bytes]:
         """RFC 7517 §5."""
-        return _keys(services, request, TOKEN)
+        return _keys(services, request, TOKEN, age)
 
     @route(f"{root}/.well-known/watchword-feed-keys.json", **_METHODS)
     def feed_keys(request: _Request) -> Response[bytes]:
         """The keys that sign the revocation feed: a set of their own."""
-        return _keys(services, request, FEED)
+        return _keys(services, request, FEED, age)
 
     return [authorization_server, jwks, feed_keys]
 
 
-def _keys(services: Services, request: _Request, purpose: str) -> Response[bytes]:
+def _keys(services: Services, request: _Request, purpose: str, age: int) -> Response[bytes]:
     if not services.keyring.is_loaded():
         raise TemporarilyUnavailable("the server is starting; try again shortly")
     keys = services.keyring.key_set(purpose)
-    return _document(request, keys.jwks, keys.etag)
+    return _document(request, keys.jwks, keys.etag, age)
 
 
-def _document(request: _Request, document: bytes, tag: str) -> Response[bytes]:
+def _document(request: _Request, document: bytes, tag: str, age: int) -> Response[bytes]:
     """The document, or 304 to who has it (RFC 9110 §13.1.2)."""
     sent = request.headers.get("if-none-match", "").split(",")
     # Compared weakly: a proxy that compresses the document makes its tag a weak one.
@@ -80,5 +79,9 @@ def _document(request: _Request, document: bytes, tag: str) -> Response[bytes]:
         b"" if fresh else document,
         status_code=304 if fresh else 200,
         media_type="application/json",
-        headers={**_HEADERS, "etag": tag},
+        headers={
+            "cache-control": f"public, max-age={age}",
+            "access-control-allow-origin": "*",
+            "etag": tag,
+        },
     )

@@ -1,13 +1,15 @@
 """The keyring: the signing keys that this pod can use, and the key sets that it publishes."""
 
 import json
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from hashlib import sha256
 
 from service.keys.master_keys import MasterKeys
 from service.keys.signer import RsaSigner, Signer, Verifier
-from service.keys.wrapping import UnwrapError, associated_data, unwrap
+from service.keys.stored_key import KeyringError, unwrap_key
 from service.oauth.jws import CompactJws
 from service.oauth.signing_key import FEED, TOKEN, SigningKey
 
@@ -15,18 +17,23 @@ from service.oauth.signing_key import FEED, TOKEN, SigningKey
 CONFIRMED_TTL_SECONDS = 600.0
 
 
-class KeyringError(Exception):
-    """A signing key can't be used; the text says which and what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """The keys of one purpose: who signs, who verifies, and the JWK Set with its ETag."""
+    """The keys of one purpose: who signs, who verifies, and the JWK Set with its ETag.
 
-    active: Signer | None
+    `turns`: who signs from which monotonic second on, the latest first.
+    """
+
+    turns: tuple[tuple[float, Signer], ...]
     verifiers: dict[str, Verifier]
     jwks: bytes
     etag: str
+
+    @property
+    def active(self) -> Signer | None:
+        """The key that signs at this moment: all pods switch at the same."""
+        now = time.monotonic()
+        return next((signer for begins, signer in self.turns if begins <= now), None)
 
     @property
     def signer(self) -> Signer:
@@ -49,8 +56,13 @@ class Keyring:
         self.faults: list[str] = []
         self._listed: tuple[SigningKey, ...] = ()
 
-    def load(self, keys: Sequence[SigningKey], *, monotonic: float) -> None:
+    def load(
+        self, keys: Sequence[SigningKey], *, monotonic: float, now: datetime | None = None
+    ) -> None:
         """Take over the database's keys, confirmed at that monotonic second.
+
+        `now`: what PostgreSQL's clock said then, so that a pending key begins to sign at its
+        moment, also where the database is away by then. Without it no pending key does.
 
         Raises KeyringError when an active key can't be unwrapped; what it had goes on then, but
         for keys that the database no longer lists. Another key that can't be unwrapped is left out
@@ -60,24 +72,37 @@ class Keyring:
         listed = {key.kid for key in keys}
         self._keep(lambda kid: kid in listed)
         self._unwrap(keys)
-        sets = {purpose: self._key_set(keys, purpose) for purpose in (TOKEN, FEED)}
+        begins = {
+            key.kid: monotonic + (key.activates_at - now).total_seconds()
+            for key in keys
+            if key.state == "pending" and now is not None
+        }
+        sets = {purpose: self._key_set(keys, purpose, begins) for purpose in (TOKEN, FEED)}
         self._sets, self._confirmed_at = sets, monotonic
         self._listed = tuple(keys)
 
     def drop(self, killed: Iterable[str]) -> None:
-        """Forget killed keys at once and for good, whatever the database says of them later."""
+        """Forget killed keys at once and for good, whatever the database says of them later.
+
+        The pending key signs in the place of a killed one: the transaction of its death made it so.
+        """
         new = set(killed) - self._killed
-        if new:
-            self._killed |= new
-            self._keep(lambda kid: kid not in new)
+        if not new:
+            return
+        self._killed |= new
+        self._keep(lambda kid: kid not in new)
+        for purpose, keys in self._sets.items():
+            if keys.active is None and keys.turns:
+                _, signer = keys.turns[-1]
+                self._sets[purpose] = replace(keys, turns=((float("-inf"), signer),))
 
     def _keep(self, may_stay: Callable[[str], bool]) -> None:
         self._signers = {kid: it for kid, it in self._signers.items() if may_stay(kid)}
         for purpose, keys in self._sets.items():
             kids = [kid for kid in keys.verifiers if may_stay(kid)]
             if len(kids) < len(keys.verifiers):
-                active = keys.active if keys.active and may_stay(keys.active.kid) else None
-                self._sets[purpose] = self._publish(active, kids)
+                turns = tuple(turn for turn in keys.turns if may_stay(turn[1].kid))
+                self._sets[purpose] = self._publish(turns, kids)
 
     @property
     def listed(self) -> tuple[SigningKey, ...]:
@@ -116,44 +141,32 @@ class Keyring:
             if key.kid in known:
                 continue
             try:
-                known[key.kid] = self._unwrap_one(key)
+                known[key.kid] = unwrap_key(key, self.master_keys, self._issuer)
             except KeyringError as error:
                 if key.state == "active":
                     raise
                 self.faults.append(str(error))
         self._signers = known
 
-    def _unwrap_one(self, key: SigningKey) -> RsaSigner:
-        master_key = self.master_keys.wrap.get(key.wrap_key_id)
-        if master_key is None:
-            raise KeyringError(
-                f"the signing key {key.kid} is wrapped under the master key {key.wrap_key_id}, "
-                f"but wrap-{key.wrap_key_id}.key is not in the keys folder"
-            )
-        bound_to = associated_data(self._issuer, key.purpose, key.alg, key.kid)
-        try:
-            signer = RsaSigner.load(unwrap(master_key, key.wrapped_private_key, bound_to))
-        except (UnwrapError, TypeError, ValueError):
-            signer = None
-        if signer is None or signer.kid != key.kid:
-            raise KeyringError(
-                f"the signing key {key.kid} does not unwrap with wrap-{key.wrap_key_id}.key: it is "
-                f"another key of that name, or WATCHWORD_ISSUER is not what it was ({self._issuer})"
-            )
-        return signer
-
-    def _key_set(self, keys: Sequence[SigningKey], purpose: str) -> KeySet:
+    def _key_set(
+        self, keys: Sequence[SigningKey], purpose: str, begins: dict[str, float]
+    ) -> KeySet:
         usable = [key for key in keys if key.purpose == purpose and key.kid in self._signers]
-        active = [key for key in usable if key.state == "active"]
-        if not active:
+        if not any(key.state == "active" for key in usable):
             raise KeyringError(f"the database has no active {purpose} key")
-        return self._publish(self._signers[active[0].kid], [key.kid for key in usable])
+        turns = [
+            (begins.get(key.kid, float("-inf")), self._signers[key.kid])
+            for key in usable
+            if key.state == "active" or key.kid in begins
+        ]
+        turns.sort(key=lambda turn: turn[0], reverse=True)
+        return self._publish(tuple(turns), [key.kid for key in usable])
 
-    def _publish(self, active: Signer | None, kids: Sequence[str]) -> KeySet:
+    def _publish(self, turns: tuple[tuple[float, Signer], ...], kids: Sequence[str]) -> KeySet:
         jwks = [self._signers[kid].public_jwk for kid in kids]
         document = json.dumps({"keys": jwks}, separators=(",", ":")).encode()
         return KeySet(
-            active=active,
+            turns=turns,
             verifiers={jwk["kid"]: Verifier(jwk) for jwk in jwks},
             jwks=document,
             etag=f'"{sha256(document).hexdigest()[:32]}"',

@@ -4,12 +4,14 @@ import json
 from hashlib import sha256
 from typing import Any, Protocol
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     load_der_private_key,
+    load_pem_private_key,
 )
 from jwt.algorithms import RSAAlgorithm
 
@@ -17,6 +19,8 @@ from service.oauth.jws import encode_base64url
 
 RS256 = "RS256"
 _RSA_BITS = 2048
+_MAX_RSA_BITS = 4096
+_EXPONENT = 65537
 _RS256 = RSAAlgorithm(RSAAlgorithm.SHA256)
 
 
@@ -44,7 +48,7 @@ class RsaSigner:
     @classmethod
     def generate(cls) -> "RsaSigner":
         """A new key; takes 50 to 500 ms of CPU."""
-        return cls(rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS))
+        return cls(rsa.generate_private_key(public_exponent=_EXPONENT, key_size=_RSA_BITS))
 
     @classmethod
     def load(cls, der: bytes) -> "RsaSigner":
@@ -53,6 +57,23 @@ class RsaSigner:
         if not isinstance(private_key, rsa.RSAPrivateKey):
             raise TypeError("not an RSA key")
         return cls(private_key)
+
+    @classmethod
+    def load_pem(cls, pem: bytes) -> "RsaSigner":
+        """The key of a PEM file. Raises ValueError, of which no word is secret."""
+        try:
+            key = load_pem_private_key(pem, password=None)
+        except (TypeError, ValueError, UnsupportedAlgorithm):
+            raise ValueError("not a private key in PEM form without a passphrase") from None
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise ValueError("not an RSA key")  # noqa: TRY004 (a file's content, not a caller's fault)
+        if not _RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
+            raise ValueError(
+                f"an RSA key has {_RSA_BITS} to {_MAX_RSA_BITS} bits, not {key.key_size}"
+            )
+        if key.public_key().public_numbers().e != _EXPONENT:
+            raise ValueError(f"an RSA key has the public exponent {_EXPONENT}")  # JWKS-2
+        return cls(key)
 
     def private_bytes(self) -> bytes:
         """The PKCS#8 document, in clear: wrap it before it goes anywhere."""

@@ -12,6 +12,8 @@ class SigningKey:
     """A key pair; the private half is wrapped under the master key `wrap_key_id`.
 
     `kid` is the RFC 7638 thumbprint of `public_jwk`, a JSON object of public members.
+    `activates_at` is the moment from which it signs, by PostgreSQL's clock; `hastened`: an operator
+    asked for that as soon as may be.
     """
 
     kid: str
@@ -22,3 +24,11 @@ class SigningKey:
     wrapped_private_key: bytes
     wrap_key_id: str
     activates_at: datetime
+    published_at: datetime | None = None
+    retiring_at: datetime | None = None
+    hastened: bool = False
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Purpose and algorithm: each has one active and one pending key."""
+        return self.purpose, self.alg

@@ -12,7 +12,8 @@ from service.sql.connection import Connection
 class FeedState:
     """All that a pod needs to know each second, read by one statement at one moment `at`.
 
-    `life` is the database's incarnation; None while a new one has not begun.
+    `life` is the database's incarnation; None while a new one has not begun. `keys_mark` differs
+    whenever the signing keys do.
     """
 
     head: Head
@@ -20,6 +21,7 @@ class FeedState:
     next_floor: int
     has_unnumbered: bool
     killed_kids: tuple[str, ...]
+    keys_mark: str
     life: UUID | None
     at: datetime
 
@@ -68,6 +70,13 @@ async def read_state(connection: Connection) -> FeedState | None:
                EXISTS (SELECT FROM revocations WHERE number IS NULL) AS has_unnumbered,
                ARRAY(SELECT subject FROM revocations WHERE kind = 'kid' ORDER BY id) AS killed_kids,
                (
+                   SELECT coalesce(
+                              md5(string_agg(kid || state || activates_at, ' ' ORDER BY kid)), ''
+                          )
+                   FROM signing_keys
+                   WHERE state <> 'removed'
+               ) AS keys_mark,
+               (
                    SELECT id FROM database_life
                    WHERE system_identifier = (SELECT system_identifier FROM pg_control_system())
                      AND table_oid = 'database_life'::regclass::oid
@@ -84,6 +93,7 @@ async def read_state(connection: Connection) -> FeedState | None:
         next_floor=row["next_floor"],
         has_unnumbered=row["has_unnumbered"],
         killed_kids=tuple(row["killed_kids"]),
+        keys_mark=row["keys_mark"],
         life=row["life"],
         at=row["at"],
     )

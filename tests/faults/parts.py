@@ -118,7 +118,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         redis=redis,
     )
     try:
-        await prepare(database, keyring, master_keys, settings.issuer)
+        await prepare(database, keyring, master_keys, settings.issuer, settings.key_times)
         yield parts
     finally:
         await database.close()

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import jwt
@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 VERIFY = ROOT / "docs/reference/verify_feed.py"
 
 Client = tuple[str, str]
+_Site = TypeVar("_Site", bound="Deployment")
 
 
 class Deployment(Site):
@@ -93,12 +94,12 @@ class Deployment(Site):
 
 
 @contextmanager
-def open_deployment(folder: Path) -> Iterator[Deployment]:
+def open_deployment(folder: Path, kind: type[_Site] = Deployment) -> Iterator[_Site]:
     """PostgreSQL with an empty database, Redis and master keys."""
     create_master_keys(folder / "keys")
     with EmbeddedRedis(folder / "redis") as server:
         redis = Redis.from_url(server.url, decode_responses=True)
-        site = Deployment(folder, server, redis)
+        site = kind(folder, server, redis)
         site.issuer = free_url()
         try:
             site.start_server()

@@ -42,7 +42,7 @@ async def test_a_pod_waits_until_every_other_has_the_key(
         await report_pod(database, OLD)
         await report_pod(database, replace(OLD, id=uuid4(), name="old:2"))
         with pytest.raises(KeyringError) as refused:
-            await prepare(database, keyring, master_keys, settings.issuer)
+            await prepare(database, keyring, master_keys, settings.issuer, settings.key_times)
         assert str(refused.value) == (
             f"old:1, old:2 lack the master key {file}: name the key before it in `current` again, "
             f"roll {file} out to every pod, then move `current`"
@@ -52,7 +52,7 @@ async def test_a_pod_waits_until_every_other_has_the_key(
             await connection.execute(
                 "UPDATE instances SET wrap_key_ids = '{1,2}', refresh_key_ids = '{1,2}'"
             )
-        await prepare(database, keyring, master_keys, settings.issuer)
+        await prepare(database, keyring, master_keys, settings.issuer, settings.key_times)
         assert keyring.is_loaded()
     finally:
         await database.close()

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import pytest
 
 from service.app import App, create_app
-from service.keys.generate import generate_signing_key
 from service.keys.keyring import CONFIRMED_TTL_SECONDS, Keyring, KeyringError
 from service.keys.master_keys import MasterKeys, read_master_keys
 from service.keys.sign import sign
 from service.keys.signer import RsaSigner
+from service.keys.stored_key import generate_signing_key
 from service.keys.wrapping import associated_data, wrap
 from service.oauth.jws import CompactJws, encode_base64url, parse_compact
 from service.oauth.signing_key import FEED, TOKEN, SigningKey

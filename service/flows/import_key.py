@@ -1,0 +1,55 @@
+"""A signing key from elsewhere becomes the pending one."""
+
+import asyncio
+
+from service.flows.load_keys import PENDING, check_current_key
+from service.keys.master_keys import MasterKeys
+from service.keys.signer import RsaSigner
+from service.keys.stored_key import wrap_key
+from service.sql.audit_events import insert_audit_event
+from service.sql.connection import Database
+from service.sql.signing_keys import (
+    insert_signing_key,
+    is_key_known,
+    list_signing_keys,
+    lock_signing_keys,
+    read_clock,
+    remove_signing_key,
+)
+
+
+class UnfitKey(Exception):
+    """The key can't be taken; the text says why, and nothing of the key."""
+
+
+async def import_key(
+    database: Database, master_keys: MasterKeys, issuer: str, pem: bytes, purpose: str
+) -> str:
+    """Publish a private key as the pending one in the place of the one that is; its key id.
+
+    Raises UnfitKey, KeyringError, DatabaseUnavailable.
+    """
+    try:
+        signer = await asyncio.to_thread(RsaSigner.load_pem, pem)
+    except (TypeError, ValueError) as error:
+        raise UnfitKey(str(error)) from None
+    await check_current_key(database, master_keys)
+    async with database.transaction() as connection:
+        await lock_signing_keys(connection)
+        # One that was killed or removed must never come back under the same id.
+        if await is_key_known(connection, signer.kid):
+            raise UnfitKey(f"the key {signer.kid} is or was a signing key here: make another one")
+        for key in await list_signing_keys(connection):
+            if (key.state, key.purpose, key.alg) == ("pending", purpose, signer.alg):
+                await remove_signing_key(connection, key.kid)
+        row = wrap_key(
+            signer,
+            issuer=issuer,
+            purpose=purpose,
+            state="pending",
+            activates_at=await read_clock(connection) + PENDING,
+            master_keys=master_keys,
+        )
+        await insert_signing_key(connection, row)
+        await insert_audit_event(connection, "key_imported", kid=signer.kid, purpose=purpose)
+    return signer.kid

@@ -99,6 +99,7 @@ class Database:
         self._opened = False
         self._closing = False
         self._spare: list[PoolConnectionProxy[Any]] = []
+        self._left: set[asyncio.Future[None]] = set()
         self._waiting = 0
         self.away = False
 
@@ -109,6 +110,8 @@ class Database:
         self._closing = True
         while self._spare:
             await self._pool.release(self._spare.pop())
+        if self._left:
+            await asyncio.wait(self._left, timeout=STATEMENT_SECONDS)
         try:
             await asyncio.wait_for(self._pool.close(), STATEMENT_SECONDS)
         except TimeoutError:
@@ -174,13 +177,31 @@ class Database:
             self._opened = True
         self._waiting += 1
         try:
-            return await self._pool.acquire(timeout=_ACQUIRE_SECONDS)
+            return await self._acquire_whole()
         except TimeoutError as error:
             if self._pool.get_size() == self._pool.get_max_size():
                 raise DatabaseUnavailable("every connection is in use") from error
             raise
         finally:
             self._waiting -= 1
+
+    async def _acquire_whole(self) -> PoolConnectionProxy[Any]:
+        """One from the pool; who is cancelled meanwhile leaves the opening of it to its end.
+
+        Cut in the middle of a handshake, a connection leaves an error behind that nobody takes.
+        """
+        opening = asyncio.ensure_future(self._pool.acquire(timeout=_ACQUIRE_SECONDS))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            left = asyncio.ensure_future(self._release_when_open(opening))
+            self._left.add(left)
+            left.add_done_callback(self._left.discard)
+            raise
+
+    async def _release_when_open(self, opening: asyncio.Future[PoolConnectionProxy[Any]]) -> None:
+        with suppress(*_AWAY, *_BUSY):
+            await self._pool.release(await opening)
 
     async def _give_back(self, connection: PoolConnectionProxy[Any], *, failed: bool) -> None:
         """Keep the connection at hand for the next statement, unless somebody waits for it.

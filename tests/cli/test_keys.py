@@ -1,5 +1,6 @@
 """watchword keys list, rotate, kill, rewrap, export-public and import."""
 
+import asyncio
 import base64
 import json
 import shutil
@@ -11,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from migrations.runner import migrate
 from service.embedded.postgres import EmbeddedPostgres
 from service.embedded.redis import EmbeddedRedis
 from service.keys.master_keys import create_master_keys
@@ -43,7 +45,7 @@ def site(
             "WATCHWORD_DRAIN": "0s",
         }
     )
-    assert watchword("migrate").code == 0
+    asyncio.run(migrate(postgres.url(name), report=lambda _: None))
     with serve(dict(watchword.environment), folder) as pod:
         until(pod.is_ready)
         yield watchword, pod

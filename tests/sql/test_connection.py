@@ -1,5 +1,8 @@
 """Connections as every statement finds them, and what becomes of a transaction."""
 
+import asyncio
+import gc
+
 import anyio
 import asyncpg
 import pytest
@@ -93,3 +96,32 @@ async def test_one_that_is_cancelled_gives_its_connection_back(open_database: Op
     assert scope.cancelled_caught
     assert not database.away
     assert await answers(database)
+
+
+async def test_who_is_cancelled_while_a_connection_opens_leaves_no_error_behind(
+    open_database: Open,
+) -> None:
+    """At any moment of it; and the pool has its place again."""
+    faults: list[object] = []
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: faults.append(context))
+    try:
+        for step in range(40):
+            database = open_database()
+            opening = asyncio.ensure_future(use(database))
+            await asyncio.sleep(step * 0.0005)
+            opening.cancel()
+            await asyncio.wait([opening])
+            await database.close()
+            assert database.connections.in_use == 0
+        gc.collect()
+        await asyncio.sleep(0)
+    finally:
+        loop.set_exception_handler(before)
+    assert faults == []
+
+
+async def use(database: Database) -> None:
+    async with database.probe() as connection:
+        await connection.execute("SELECT 1")

@@ -169,7 +169,7 @@ class Database:
         """A connection; that all are in use does not mean that PostgreSQL is away."""
         while self._spare:
             connection = self._spare.pop()
-            if not connection.is_closed():
+            if _is_open(connection):
                 return connection
             await self._pool.release(connection)
         if not self._opened:
@@ -212,6 +212,14 @@ class Database:
             await self._pool.release(connection)
         else:
             self._spare.append(connection)
+
+
+def _is_open(connection: PoolConnectionProxy[Any]) -> bool:
+    """Whether it can be used; one that was cut, and the pool let go of, answers no question."""
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:
+        return False
 
 
 async def _prepare_connection(connection: asyncpg.Connection[Any]) -> None:

@@ -7,7 +7,8 @@ import anyio
 import pytest
 
 from service.embedded.postgres import EmbeddedPostgres
-from service.sql.connection import Database, DatabaseUnavailable
+from service.sql.connection import Database, DatabaseUnavailable, _is_open
+from tests.conftest import until
 from tests.sql.conftest import AT_ONCE, SECONDS, Open, answers, unavailable, words
 
 
@@ -122,3 +123,18 @@ async def test_a_server_that_stops_in_good_order_is_away(
         await answers(database)
     await anyio.to_thread.run_sync(server.start)
     assert await words(database) == []
+
+
+async def test_however_many_connections_were_cut_the_first_probe_finds_it_again(
+    open_database: Open, server: EmbeddedPostgres
+) -> None:
+    """What was kept at hand is not tried one by one, a second each."""
+    database = open_database(connections=4)
+    async with database.connection(), database.connection(), database.connection():
+        assert await answers(database)
+    server.kill()
+    server.start()
+    await until(lambda: not any(map(_is_open, database._spare)))
+    async with database.probe() as connection:
+        assert await connection.fetchval("SELECT true")
+    assert not database.away

@@ -18,14 +18,11 @@ pytestmark = pytest.mark.slow
 # Of its suite, what reads and writes each table; attacks on the syntax of tokens are left out.
 CHOSEN = [
     *(f"tests/flows/test_{name}.py" for name in (
-        "begin_life", "load_keys", "manage_users", "publish_revocations", "refresh_model",
-        "restore_facts",
+        "load_keys", "manage_users", "publish_revocations", "restore_facts",
     )),
     *(f"tests/http/test_{name}.py" for name in (
-        "api_login", "api_logout", "api_me", "api_password", "api_refresh", "api_register",
-        "api_sessions", "client_credentials", "introspect", "introspect_refresh",
-        "introspect_revoked", "issued_token", "refresh_refusals", "refresh_reuse",
-        "refresh_token", "revoke", "revoke_refresh", "revoke_writes",
+        "api_login", "api_logout", "api_refresh", "api_sessions", "client_credentials",
+        "introspect_refresh", "refresh_reuse", "refresh_token", "revoke", "revoke_refresh",
     )),
 ]  # fmt: skip
 
@@ -52,7 +49,7 @@ def test_the_release_before_passes_its_own_tests_on_the_schema_of_this_one(tmp_p
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     (passed,) = re.findall(r"^(\d+) passed\b.* in ", done.stdout, re.MULTILINE)
     assert "failed" not in done.stdout.splitlines()[-1]
-    assert int(passed) > 400
+    assert int(passed) > 200
     released = {path.name for path in (tree / "migrations").glob("*.sql")}
     added = [it.name for it in load() if it.phase == "expand" and it.file not in released]
     assert f"added {' '.join(added)}\n" in done.stdout

@@ -22,7 +22,7 @@ step() {
 }
 
 # Kinds that clusters only have with an operator: their shape is tested in tests/deploy/test_chart.py.
-without_schema='ExternalSecret|HTTPRoute|PrometheusRule|ServiceMonitor'
+without_schema='BackendTLSPolicy|ExternalSecret|HTTPRoute|PrometheusRule|ServiceMonitor'
 
 schemas() {
     local said

@@ -3,9 +3,9 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import yaml
 
@@ -21,16 +21,12 @@ from tests.deploy.chart import (
     of_kind,
     one,
     render,
+    setting_schemas,
     value_set,
 )
 
 pytestmark = pytest.mark.slow
 
-# What the chart sets by values of its own.
-OWN = {
-    *("issuer", "database_url", "redis_url", "migrate_database_url", "keys_dir", "listen"),
-    *("tls_certificate", "tls_private_key", "drain", "grace", "trusted_proxies", "allowed_hosts"),
-}
 PROXY = {"trustedProxies": ["10.0.0.0/8"]}
 ALL_ON = {
     **LEAST,
@@ -88,11 +84,21 @@ def test_its_settings_are_settings(rendered: list[Object]) -> None:
 
 def test_every_setting_can_be_set_and_nothing_else() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
-    names = {field.name for field in msgspec.structs.fields(Settings)}
-    assert set(schema["properties"]["settings"]["properties"]) == names - OWN
-    pod = pod_of(render({**LEAST, "settings": {"log_level": "debug", "password_hashes": 2}}))
-    given = environment(pod["containers"][0])
-    assert (given["WATCHWORD_LOG_LEVEL"], given["WATCHWORD_PASSWORD_HASHES"]) == ("debug", "2")
+    assert schema["properties"]["settings"]["properties"] == setting_schemas()
+    assert schema["properties"]["settings"]["additionalProperties"] is False
+
+
+def test_a_setting_arrives_as_it_was_written(tmp_path: Path) -> None:
+    """YAML makes a truth of `yes`, and Helm prints ten million as 1e+07."""
+    written = tmp_path / "values.yaml"
+    written.write_text(
+        "settings: {log_level: debug, max_connections: 10000000, all_verifiers_report: yes,"
+        " audit_retention: 30d, key_rotation: 864000}"
+    )
+    given = environment(pod_of(render(LEAST, "--values", str(written)))["containers"][0])
+    names = ("LOG_LEVEL", "MAX_CONNECTIONS", "ALL_VERIFIERS_REPORT", "AUDIT_RETENTION")
+    arrived = [given[f"WATCHWORD_{name}"] for name in (*names, "KEY_ROTATION")]
+    assert arrived == ["debug", "10000000", "yes", "30d", "864000"]
 
 
 def test_no_secret_stands_in_the_environment(rendered: list[Object]) -> None:
@@ -108,7 +114,7 @@ def test_the_owner_of_the_schema_is_known_to_the_migration_alone(rendered: list[
     (migrate,) = pod["initContainers"]
     assert migrate["args"] == ["migrate"]
     assert "WATCHWORD_MIGRATE_DATABASE_URL_FILE" in environment(migrate)
-    assert "migrations" in mounts(migrate)
+    assert mounts(migrate) == {"migrations", "secrets"}  # no master key, no key of TLS
     (serve,) = pod["containers"]
     assert "WATCHWORD_MIGRATE_DATABASE_URL_FILE" not in environment(serve)
     assert "migrations" not in mounts(serve)
@@ -176,7 +182,10 @@ def test_by_default_it_is_safe() -> None:
     assert one(objects, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
     policy = one(objects, "NetworkPolicy")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
-    assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 5432, 6379}
+    assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {
+        *(53, 5432, 6379),
+        8000,  # the test asks the service
+    }
     assert not of_kind(objects, "Ingress")
 
 
@@ -199,8 +208,10 @@ def test_an_issuer_with_a_path_has_its_paths_under_it() -> None:
     (rule,) = one(render(values), "Ingress")["spec"]["rules"]
     assert rule["host"] == "id.example.com"
     paths = [each["path"] for each in rule["http"]["paths"]]
-    assert {"/auth/token", "/auth/.well-known", "/.well-known"} <= set(paths)
-    assert "/token" not in paths
+    inserted = "/.well-known/oauth-authorization-server/auth"
+    assert {"/auth/token", "/auth/.well-known", inserted} <= set(paths)
+    # What else lives at that host keeps its own.
+    assert all("/auth" in path for path in paths)
 
 
 def test_objects_of_operators_have_the_shape_that_those_ask_for() -> None:
@@ -226,11 +237,10 @@ def test_objects_of_operators_have_the_shape_that_those_ask_for() -> None:
     assert set(secrets) == {
         f"watchword-{name}" for name in ("database", "migrations", "redis", "master-keys")
     }
-    assert secrets["watchword-redis"]["data"] == [
-        {"secretKey": "url", "remoteRef": {"key": "watchword/redis"}}
-    ]
-    master_keys = secrets["watchword-master-keys"]
-    assert master_keys["dataFrom"] == [{"extract": {"key": "watchword/master-keys"}}]
+    (redis,) = secrets["watchword-redis"]["data"]
+    assert (redis["secretKey"], redis["remoteRef"]["key"]) == ("url", "watchword/redis")
+    (master_keys,) = secrets["watchword-master-keys"]["dataFrom"]
+    assert master_keys["extract"]["key"] == "watchword/master-keys"
 
 
 def test_every_secret_that_is_mounted_is_one_that_the_values_name(rendered: list[Object]) -> None:

@@ -13,9 +13,14 @@
 {{- end -}}
 
 {{- define "watchword.selector" -}}
+{{ include "watchword.everyPod" . }}
+app.kubernetes.io/component: server
+{{- end -}}
+
+{{/* Every pod of the release: the service's and the test's. */}}
+{{- define "watchword.everyPod" -}}
 app.kubernetes.io/name: {{ include "watchword.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/component: server
 {{- end -}}
 
 {{- define "watchword.labels" -}}
@@ -64,30 +69,46 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- default (ternary 443 80 (ne .Values.tls.existingSecret "")) .Values.service.port -}}
 {{- end -}}
 
-{{/* Paths that the outside reaches: those of the issuer under its path, and the well-known ones. */}}
+{{/* Paths that the outside reaches, under the issuer's; its metadata also where RFC 8414 §3.1 inserts that path. */}}
 {{- define "watchword.paths" -}}
 {{- $root := (urlParse .Values.issuer).path -}}
 {{- $paths := list -}}
 {{- range .Values.publicPaths -}}
 {{- $paths = append $paths (printf "%s%s" $root .) -}}
-{{- if and $root (eq . "/.well-known") -}}
-{{- $paths = append $paths . -}}
 {{- end -}}
+{{- if and $root (has "/.well-known" .Values.publicPaths) -}}
+{{- $paths = append $paths (printf "/.well-known/oauth-authorization-server%s" $root) -}}
 {{- end -}}
 {{- toJson $paths -}}
 {{- end -}}
 
-{{/* What the service, the migration and the test have in common. */}}
-{{- define "watchword.env" -}}
-{{- $service := include "watchword.fullname" . -}}
-{{- $domain := printf "%s.%s" $service .Release.Namespace -}}
-{{- $hosts := concat (list $service $domain (printf "%s.svc" $domain) (printf "%s.svc.cluster.local" $domain)) .Values.allowedHosts -}}
+{{/* A quantity of memory in MiB, rounded down. */}}
+{{- define "watchword.mebibytes" -}}
+{{- $text := toString . -}}
+{{- $unit := regexFind "[A-Za-z]*$" $text -}}
+{{- $bytes := get (dict "" 1.0 "k" 1e3 "M" 1e6 "G" 1e9 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0) $unit -}}
+{{- divf (mulf (trimSuffix $unit $text | float64) $bytes) 1048576.0 | floor | int -}}
+{{- end -}}
+
+{{/* All that `watchword migrate` reads; the service and the test read it too. */}}
+{{- define "watchword.leastEnv" -}}
 - name: WATCHWORD_ISSUER
   value: {{ .Values.issuer | quote }}
 - name: WATCHWORD_DATABASE_URL_FILE
   value: /run/secrets/watchword/database-url
 - name: WATCHWORD_REDIS_URL_FILE
   value: /run/secrets/watchword/redis-url
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* What the service and its test have in common. */}}
+{{- define "watchword.env" -}}
+{{- $service := include "watchword.fullname" . -}}
+{{- $domain := printf "%s.%s" $service .Release.Namespace -}}
+{{- $hosts := concat (list $service $domain (printf "%s.svc" $domain) (printf "%s.svc.cluster.local" $domain)) .Values.allowedHosts -}}
+{{ include "watchword.leastEnv" . }}
 - name: WATCHWORD_KEYS_DIR
   value: /run/secrets/watchword-keys
 - name: WATCHWORD_LISTEN
@@ -110,17 +131,32 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   value: {{ .Values.grace | quote }}
 {{- range $name, $value := .Values.settings }}
 - name: WATCHWORD_{{ upper $name }}
-  value: {{ toString $value | quote }}
+  value: {{ include "watchword.text" $value | quote }}
 {{- end }}
-{{- with .Values.extraEnv }}
+{{- end -}}
+
+{{/* A setting as the service reads it: YAML makes a truth of `yes`, and 1e+06 of a million. */}}
+{{- define "watchword.text" -}}
+{{- if kindIs "bool" . -}}
+{{- ternary "yes" "no" . -}}
+{{- else if kindIs "float64" . -}}
+{{- int64 . -}}
+{{- else -}}
+{{- . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "watchword.leastMounts" -}}
+- name: secrets
+  mountPath: /run/secrets/watchword
+  readOnly: true
+{{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
 {{- define "watchword.mounts" -}}
-- name: secrets
-  mountPath: /run/secrets/watchword
-  readOnly: true
+{{ include "watchword.leastMounts" . }}
 - name: master-keys
   mountPath: /run/secrets/watchword-keys
   readOnly: true
@@ -153,16 +189,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
     secretName: {{ .Values.tls.existingSecret }}
     defaultMode: 0440
 {{- end }}
-{{- end -}}
-
-{{- define "watchword.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile:
-  type: RuntimeDefault
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "watchword.security" -}}
@@ -186,6 +215,18 @@ capabilities:
 {{- end -}}
 {{- if and (or .Values.ingress.enabled .Values.httpRoute.enabled) (not .Values.tls.existingSecret) (not .Values.trustedProxies) -}}
 {{- fail "trustedProxies: name the network of the proxy that ends TLS (mostly the pods'), or every request is answered 400; or let the pods end TLS: tls.existingSecret" -}}
+{{- end -}}
+{{- if and .Values.httpRoute.backendTLS.enabled (not .Values.tls.existingSecret) -}}
+{{- fail "httpRoute.backendTLS: the pods don't end TLS: set tls.existingSecret, or switch it off" -}}
+{{- end -}}
+{{- with .Values.resources.limits -}}
+{{- if .memory -}}
+{{- $hashes := mul (int (default 1 $.Values.settings.password_hashes)) (int (default 19 $.Values.settings.password_memory_mib)) -}}
+{{- $needed := add 128 $hashes -}}
+{{- if lt (include "watchword.mebibytes" .memory | int) (int $needed) -}}
+{{- fail (printf "resources.limits.memory: %s is too little: a pod takes 128Mi, and %dMi for password hashes (password_hashes × password_memory_mib)" (toString .memory) $hashes) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
 {{- fail "httpRoute.parentRefs: name the Gateway that the route hangs on" -}}

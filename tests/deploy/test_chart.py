@@ -252,16 +252,39 @@ def test_every_secret_that_is_mounted_is_one_that_the_values_name(rendered: list
 
 
 def test_every_value_is_explained() -> None:
-    """By a comment in values.yaml, and by a row in the chart's README."""
-    text = (CHART / "values.yaml").read_text()
+    """By a row in the chart's README, or by its name in the row of what it belongs to."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
     page = (CHART / "README.md").read_text()
-    rows = set(re.findall(r"^\| `([A-Za-z.]+)`", page, re.MULTILINE))
-    names = set(yaml.safe_load(text))
-    assert {row.split(".")[0] for row in rows} == names
-    for row in rows:
-        value = yaml.safe_load(text)
-        for part in row.split("."):
+    rows = re.findall(r"^\| `([A-Za-z.]+)` \|(.+)$", page, re.MULTILINE)
+    assert {name.split(".")[0] for name, _ in rows} == set(values)
+    for name, _ in rows:
+        value = values
+        for part in name.split("."):
             value = value[part]
+    for path in paths_of(values):
+        named = [
+            name == ".".join(path) or f"`{path[-1]}`" in said
+            for name, said in rows
+            if name.split(".")[0] == path[0]
+        ]
+        assert any(named), path
+
+
+def paths_of(values: Object, *above: str) -> list[tuple[str, ...]]:
+    """Every value's way from the top; what Kubernetes defines is one value."""
+    found: list[tuple[str, ...]] = []
+    for name, value in values.items():
+        path = (*above, name)
+        whole = name in (
+            "resources",
+            "podSecurityContext",
+            "labels",
+            "secretStoreRef",
+            "remoteKeys",
+        )
+        inner = value if isinstance(value, dict) and value and not whole else {}
+        found += paths_of(inner, *path) if inner else [path]
+    return found
 
 
 def containers(pod: Object) -> list[Object]:

@@ -2,7 +2,8 @@
 
 Runs in the service's image with the service's settings and secrets, and needs nothing else:
     SMOKE_URL=http://watchword:80 python3 smoke_test.py
-It makes two clients and a user of its own, and leaves them disabled and deleted.
+It makes two clients and a user of its own, and leaves them disabled and deleted, also if it fails
+or is ended. SMOKE_WAIT: how many seconds it waits for the service (60).
 """
 
 import base64
@@ -11,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import ssl
 import subprocess
 import sys
@@ -22,8 +24,26 @@ AUDIENCE, SCOPE = "urn:watchword:smoke", "smoke:test"
 ISSUER = os.environ["WATCHWORD_ISSUER"]
 URL = os.environ.get("SMOKE_URL") or ISSUER
 ROOT = urlsplit(ISSUER).path
-OK, NO_CONTENT, MISDIRECTED = 200, 204, 421
+WAIT = float(os.environ.get("SMOKE_WAIT", "60"))
+OK, NO_CONTENT = 200, 204
 CERTIFICATE = os.environ.get("WATCHWORD_TLS_CERTIFICATE")
+
+
+# What to look at when a step is answered with something else than it should.
+HINTS = {
+    401: "another test with the same names may be running: try again",
+    404: "does tests.url lead to Watchword? the path is the issuer's",
+    421: "that host is not the issuer's and not among allowedHosts",
+    429: "too many failed attempts from this address: wait 15 minutes, or see who makes them",
+    503: "PostgreSQL or Redis is away: run 'watchword doctor' in a pod",
+}
+USE_HTTPS = (
+    "plain http from here is not trusted: add the pods' network to trustedProxies, or set tests.url"
+)
+UNREACHABLE = (
+    "is a pod ready (kubectl get pods), and does a NetworkPolicy let this one through? With TLS in "
+    "the pods, is their certificate for the issuer's host?"
+)
 
 
 class Failed(Exception):
@@ -33,6 +53,7 @@ class Failed(Exception):
 def main():
     user = f"smoke-{secrets.token_hex(6)}"
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, end)
     try:
         step("the service is ready", wait_until_ready)
         step("its keys are published", look_at_keys)
@@ -50,8 +71,11 @@ def main():
     except Failed as failure:
         print(f"FAILED: {failure}", flush=True)
         return 1
+    except (OSError, http.client.HTTPException) as error:
+        print(f"FAILED: {URL} does not answer ({error}): {UNREACHABLE}", flush=True)
+        return 1
     finally:
-        clean_up(user)
+        clean_up()
     print(f"Watchword works: {time.monotonic() - began:.1f} s", flush=True)
     return 0
 
@@ -63,24 +87,25 @@ def step(name, do, *arguments):
     return result
 
 
-def wait_until_ready(seconds=60):
-    deadline = time.monotonic() + seconds
+def wait_until_ready():
+    deadline = time.monotonic() + WAIT
     while True:
         try:
-            status, answer = ask("GET", "/readyz")
+            status, answer, _ = ask("GET", "/readyz")
         except OSError as error:
             status, answer = 0, str(error)
         if status == OK:
             return
         if time.monotonic() > deadline:
-            raise Failed(f"{URL}/readyz says {status} {answer}: see the logs of the pods")
+            hint = "the pods' logs say what they wait for" if status else UNREACHABLE
+            raise Failed(f"{URL}/readyz says {status or 'nothing'} ({answer}): {hint}")
         time.sleep(0.5)
 
 
 def look_at_keys():
     answer = expect(OK, *ask("GET", f"{ROOT}/.well-known/jwks.json"))
     if not answer["keys"] or any({"d", "p", "q"} & set(key) for key in answer["keys"]):
-        raise Failed("the key set is empty, or has private members")
+        raise Failed("the key set is empty or has private members: run 'watchword doctor' in a pod")
 
 
 def make_machine():
@@ -121,6 +146,7 @@ def make_user(name):
     register(APP, "--name", "Watchword's own test", *options, "--scope", SCOPE)
     password = secrets.token_urlsafe(24)
     address = f"{name}@smoke.invalid"
+    LEFT.append(["users", "delete", name, "--yes"])
     run("users", "create", name, "--email", address, "--full-name", "Smoke", "--password-stdin",
         text=password)  # fmt: skip
     return password
@@ -136,9 +162,11 @@ def refresh(tokens):
 
 
 def expect_no_refresh(tokens):
-    status, _ = try_refresh(tokens)
+    status, answer, _ = said = try_refresh(tokens)
     if status == OK:
         raise Failed("a session that was logged out goes on: run 'watchword doctor' in a pod")
+    if not isinstance(answer, dict) or answer.get("error") != "invalid_grant":
+        expect("a refusal (invalid_grant)", *said)
 
 
 def try_refresh(tokens):
@@ -149,7 +177,7 @@ def try_refresh(tokens):
 def look_at_profile(tokens, name):
     answer = expect(OK, *ask("GET", f"{ROOT}/api/me", auth=f"Bearer {tokens['access_token']}"))
     if answer["username"] != name:
-        raise Failed("/api/me answers with somebody else")
+        raise Failed("/api/me answers with somebody else: does a proxy in between cache answers?")
 
 
 def log_out(tokens):
@@ -159,6 +187,7 @@ def log_out(tokens):
 
 def register(client_id, *options):
     """Make the client, or take it where an earlier test left it; its secret, if it has one."""
+    LEFT.append(["clients", "disable", client_id])
     known = run("clients", "list", "--json")
     if client_id in [json.loads(line)["id"] for line in known.splitlines()]:
         run("clients", "enable", client_id)
@@ -171,33 +200,49 @@ def register(client_id, *options):
     return found.group() if found else None
 
 
-def clean_up(user):
-    for command in (
-        ["users", "delete", user, "--yes"],
-        ["clients", "disable", MACHINE],
-        ["clients", "disable", APP],
-    ):
-        subprocess.run(["watchword", *command], capture_output=True, check=False, timeout=60)
+# What undoes each step that was begun.
+LEFT = []
+
+
+def clean_up():
+    """Undo what was begun, whatever stopped it; what can't be undone is said."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for command in reversed(LEFT):
+        try:
+            run(*command)
+        except Failed as failure:
+            if "there is no" not in str(failure):
+                print(f"left behind ({failure}): watchword {' '.join(command)}", flush=True)
+
+
+def end(*_):
+    """Stop where it is: its pod was deleted, or Helm waited long enough."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit("FAILED: it was ended from outside; a longer time: helm test --timeout")
 
 
 def run(*words, text=""):
-    done = subprocess.run(
-        ["watchword", *words], input=text, capture_output=True, text=True, check=False, timeout=60
-    )
+    command = ["watchword", *words]
+    try:
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, check=False, timeout=60
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed(
+            f"watchword {words[0]} {words[1]} takes a minute: can it reach PostgreSQL and Redis?"
+        ) from None
     if done.returncode:
         raise Failed(f"watchword {words[0]} {words[1]}: {done.stderr.strip()}")
     return done.stdout
 
 
-def expect(wanted, status, answer):
+def expect(wanted, status, answer, request_id):
     if status == wanted:
         return answer
-    hint = ""
+    hint = HINTS.get(status, f"see the pods' logs for the request {request_id}")
     if isinstance(answer, dict) and answer.get("error_description") == "use https":
-        hint = ": the pods' network is not among trustedProxies; add it, or set tests.url"
-    if status == MISDIRECTED:
-        hint = ": that host is not the issuer's and not among allowedHosts"
-    raise Failed(f"answered {status} {answer} in the place of {wanted}{hint}")
+        hint = USE_HTTPS
+    raise Failed(f"answered {status} {answer} in the place of {wanted}: {hint}")
 
 
 def basic(secret):
@@ -205,7 +250,7 @@ def basic(secret):
 
 
 def ask(method, path, *, form=None, body=None, auth=None):
-    """A request as the proxy in front would send it; status and answer."""
+    """A request as the proxy in front would send it; status, answer and the request's id."""
     issuer, url = urlsplit(ISSUER), urlsplit(URL)
     headers, data = {"Host": issuer.netloc}, None
     if url.scheme == "http":
@@ -222,13 +267,13 @@ def ask(method, path, *, form=None, body=None, auth=None):
     try:
         connection.request(method, path, data, headers)
         response = connection.getresponse()
-        said = response.read()
+        said, request_id = response.read(), response.headers["X-Request-Id"]
     finally:
         connection.close()
     try:
-        return response.status, json.loads(said or b"null")
+        return response.status, json.loads(said or b"null"), request_id
     except ValueError:
-        return response.status, said.decode(errors="replace")[:200]
+        return response.status, said.decode(errors="replace")[:200], request_id
 
 
 def connect(url, name):

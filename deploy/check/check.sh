@@ -40,7 +40,7 @@ for file in deploy/values/*.yaml; do
         --output-dir "$rendered/$name"
     cat "$rendered/$name"/watchword/templates/*.yaml "$rendered/$name"/watchword/templates/*/*.yaml \
         >"$rendered/$name.yaml"
-    for version in 1.26 1.30 1.35; do
+    for version in 1.26 1.30 1.37; do
         step "schemas of Kubernetes $version: $name" schemas $version.0 "$rendered/$name.yaml"
     done
 done

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from service.oauth.issuer import issuer_faults
 from tests.deploy.chart import LEAST, ROOT, Refused, render
 
 pytestmark = pytest.mark.slow
@@ -29,6 +30,10 @@ def helm() -> None:
         ({**LEAST, "colour": "red"}, "colour"),
         ({**LEAST, "settings": {"log_levle": "debug"}}, "log_levle"),
         ({**LEAST, "settings": {"issuer": "https://x.example"}}, "issuer"),
+        ({**LEAST, "listen": "0.0.0.0:8000,[::]:9000"}, "a pod has one port"),
+        ({**LEAST, "podLabels": {"app.kubernetes.io/name": "x"}}, "podLabels: app.kuber"),
+        ({**LEAST, "fullnameOverride": "Our Login"}, "fullnameOverride"),
+        ({**LEAST, "settings": {"password_passes": 1}}, "password_memory_mib of at least 38"),
         ({**LEAST, "drain": "10 minutes"}, "drain"),
         ({**LEAST, "settings": {"audit_retention": "3 months"}}, "audit_retention"),
         ({**LEAST, "settings": {"database_connections": 500}}, "database_connections"),
@@ -67,3 +72,33 @@ def helm() -> None:
 def test_values_that_would_not_work_are_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(Refused, match=re.escape(said)):
         render(values)
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "https://auth.example.com",
+        "https://auth.example.com:8443/a/b-c_~.d",
+        "https://Auth.example.com",
+        "https://auth.example.com:443",
+        "https://auth.example.com:4430",
+        "https://auth.example.com:0",
+        "https://user:word@auth.example.com",
+        "https://auth.example.com/a b",
+        "https://auth.example.com/a//b",
+        "https://auth.example.com/a/../b",
+        "https://auth.example.com/.",
+        "https://auth..example.com",
+        "https://auth.example.com?x",
+        "https://auth.example.com#x",
+        "https://-auth.example.com",
+        "https://",
+    ],
+)
+def test_an_issuer_that_the_service_refuses_is_refused_at_once(issuer: str) -> None:
+    """By the chart, before there is a pod that does not start; and no other."""
+    if issuer_faults(issuer):
+        with pytest.raises(Refused, match=r"issuer: |/issuer"):
+            render({"issuer": issuer})
+    else:
+        assert render({"issuer": issuer})

@@ -213,6 +213,23 @@ capabilities:
 {{- if or $issuer.query $issuer.fragment (hasSuffix "/" .Values.issuer) -}}
 {{- fail (printf "issuer: %s must end in its host or path, without slash, ? or #" .Values.issuer) -}}
 {{- end -}}
+{{- if or (not (regexMatch "^https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?(/[A-Za-z0-9._~-]+)*$" .Values.issuer)) (regexMatch "^https://[^/]*:443(/|$)|\\.\\.|/\\./|/\\.$" .Values.issuer) -}}
+{{- fail (printf "issuer: %s is not as plain as the service wants it: a host in lower case, no default port, a path of letters, digits, . _ ~ and -" .Values.issuer) -}}
+{{- end -}}
+{{- range $name, $_ := .Values.podLabels -}}
+{{- if hasKey (include "watchword.selector" $ | fromYaml) $name -}}
+{{- fail (printf "podLabels: %s is a label that the pods are found by" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- range splitList "," .Values.listen -}}
+{{- if ne (splitList ":" . | last) (include "watchword.port" $) -}}
+{{- fail (printf "listen: %s: a pod has one port, at all of its addresses" $.Values.listen) -}}
+{{- end -}}
+{{- end -}}
+{{- $memory := int (default 19 .Values.settings.password_memory_mib) -}}
+{{- if lt (mul $memory (int (default 2 .Values.settings.password_passes))) 38 -}}
+{{- fail "settings: one of password_passes needs password_memory_mib of at least 38" -}}
+{{- end -}}
 {{- if and (or .Values.ingress.enabled .Values.httpRoute.enabled) (not .Values.tls.existingSecret) (not .Values.trustedProxies) -}}
 {{- fail "trustedProxies: name the network of the proxy that ends TLS (mostly the pods'), or every request is answered 400; or let the pods end TLS: tls.existingSecret" -}}
 {{- end -}}
@@ -221,7 +238,7 @@ capabilities:
 {{- end -}}
 {{- with .Values.resources.limits -}}
 {{- if .memory -}}
-{{- $hashes := mul (int (default 1 $.Values.settings.password_hashes)) (int (default 19 $.Values.settings.password_memory_mib)) -}}
+{{- $hashes := mul (int (default 1 $.Values.settings.password_hashes)) $memory -}}
 {{- $needed := add 128 $hashes -}}
 {{- if lt (include "watchword.mebibytes" .memory | int) (int $needed) -}}
 {{- fail (printf "resources.limits.memory: %s is too little: a pod takes 128Mi, and %dMi for password hashes (password_hashes × password_memory_mib)" (toString .memory) $hashes) -}}

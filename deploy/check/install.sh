@@ -6,6 +6,10 @@ cd "$(dirname "$0")/../.."
 here=deploy/check
 target=.venv/deploy
 stamp=$(cat $here/helm.txt $here/tools.txt $here/checkov.txt | sha256sum)
+# One at a time: tests in several processes ask for it at once.
+mkdir -p .venv
+exec 9>.venv/deploy.lock
+if command -v flock >/dev/null; then flock 9; fi
 if [ "$(cat $target/.ready 2>/dev/null)" = "$stamp" ]; then exit 0; fi
 
 echo 'installing helm, kubernetes-validate, hadolint and checkov (about a minute, once)'

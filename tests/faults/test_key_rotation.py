@@ -1,7 +1,7 @@
 """Keys that rotate under load, and one that is killed: three pods, eight verifiers. JWKS-4, JWKS-6.
 
 Time is scaled: a minute is a twentieth of a second, so that whoever caches the key set for 20
-minutes does so for a second, and a key is published for 2 s (40 minutes, less than ever allowed).
+minutes does so for a second, and an hour is 3 s: so long a key is published before it signs.
 """
 
 import os
@@ -27,9 +27,9 @@ pytestmark = pytest.mark.slow
 
 ROTATIONS = 10
 TIMES = {
-    "WATCHWORD_KEY_ROTATION": "2s",
-    "WATCHWORD_KEY_PUBLICATION": "2s",
-    "WATCHWORD_KEY_RETIREMENT": "2s",
+    "WATCHWORD_KEY_ROTATION": "3s",
+    "WATCHWORD_KEY_PUBLICATION": "3s",
+    "WATCHWORD_KEY_RETIREMENT": "4s",
     "WATCHWORD_JWKS_MAX_AGE": "1s",
 }
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
@@ -112,8 +112,10 @@ class Traffic:
                     self.kids.append(kid)
                 recent.append((time.monotonic(), token))
                 self._use(token)
-            while recent and time.monotonic() - recent[0][0] > TOKEN_SECONDS:
-                self._use(recent.pop(0)[1])
+            while recent and (age := time.monotonic() - recent[0][0]) > TOKEN_SECONDS:
+                _, token = recent.pop(0)
+                if age < 2 * TOKEN_SECONDS:  # else this machine stood still, and it is over
+                    self._use(token)
             time.sleep(0.03)
 
     def _use(self, token: str) -> None:
@@ -159,7 +161,7 @@ def open_verifiers(site: RotatingSite, stack: ExitStack) -> dict[str, Verify]:
 def test_ten_rotations_fail_no_verification_and_a_killed_key_no_other_token(
     site: RotatingSite, clock: str
 ) -> None:
-    rotations = 2 if clock else ROTATIONS
+    rotations = 1 if clock else ROTATIONS
     pods = site.start_pods(2)
     site.clock = clock
     pods.append(site.start_pod(url=free_url()))

@@ -16,7 +16,7 @@ from service.cli.context import (
     opened,
     show_table,
 )
-from service.cli.verifiers import tell_who_has_seen
+from service.cli.verifiers import tell_who_has_seen, wait_option
 from service.flows.import_key import UnfitKey, import_key
 from service.flows.kill_key import UnknownKey, kill_key
 from service.flows.list_keys import KnownKey, list_keys
@@ -132,13 +132,7 @@ def _warn(rotation: Rotation) -> None:
 
 @keys.command()
 @click.argument("kid")
-@click.option(
-    "--wait",
-    type=click.IntRange(0, 3600),
-    is_flag=False,
-    flag_value=10,
-    help="Wait until every verifier that reports has seen it, at most so many seconds (10).",
-)
+@wait_option
 @command
 async def kill(kid: str, wait: int | None) -> None:
     """Kill a signing key, for compromise: its tokens are void everywhere within milliseconds.

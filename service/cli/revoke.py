@@ -16,7 +16,7 @@ from service.cli.context import (
     open_publisher,
     opened,
 )
-from service.cli.verifiers import tell_who_has_seen
+from service.cli.verifiers import tell_who_has_seen, wait_option
 from service.flows.client_credentials import utc_now
 from service.flows.end_sessions import end_one_session
 from service.flows.manage_clients import revoke_client
@@ -40,13 +40,7 @@ _REASON = "revoked_by_operator"
 @click.option(
     "--client", "client_id", type=ClientId(), help="A client: all its tokens and sessions."
 )
-@click.option(
-    "--wait",
-    type=click.IntRange(0, 3600),
-    is_flag=False,
-    flag_value=10,
-    help="Wait until every verifier that reports has seen it, at most so many seconds (10).",
-)
+@wait_option
 @command
 async def revoke(
     token: str | None,

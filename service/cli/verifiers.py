@@ -12,6 +12,14 @@ from service.sql.feed import read_state
 
 _NAMED = 10
 
+wait_option = click.option(
+    "--wait",
+    type=click.IntRange(0, 3600),
+    is_flag=False,
+    flag_value=10,
+    help="Wait until every verifier that reports has seen it, at most so many seconds (10).",
+)
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")

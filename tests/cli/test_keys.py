@@ -160,7 +160,7 @@ def test_a_key_from_elsewhere_becomes_the_next_one(watchword: Watchword, pod: Po
     ("content", "said"),
     [
         (b"", "not a private key in PEM form"),
-        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "not a private key"),
+        (pem(ec.generate_private_key(ec.SECP256R1()))[:80], "not a private key"),
         (pem(ec.generate_private_key(ec.SECP256R1())), "not an RSA key"),
         (pem(rsa.generate_private_key(65537, 1024)), "2048 to 4096 bits"),  # noqa: S505
         (pem(rsa.generate_private_key(public_exponent=3, key_size=2048)), "exponent 65537"),

@@ -5,6 +5,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,7 +25,7 @@ HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 
 
 @dataclass(slots=True)
-class Proxy:
+class Proxy(ABC):
     """A proxy that ends TLS on a port of its own.
 
     `pods` are all addresses that a pod will ever have, also those where none has been started.
@@ -61,11 +62,13 @@ class Proxy:
             self.process.terminate()
             self.process.wait(10)
 
+    @abstractmethod
     def configure(self, pods: Sequence[str]) -> None:
-        raise NotImplementedError
+        """Write its configuration: the delivered file, with these pods."""
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """What starts it, in the foreground."""
 
 
 class Nginx(Proxy):

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from tests.deploy.chart import (
     CHART,
     LEAST,
     ROOT,
-    VALUE_SETS,
     Object,
     environment,
     of_kind,
@@ -25,7 +23,7 @@ from tests.deploy.chart import (
     value_set,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("helm")]
 
 PROXY = {"trustedProxies": ["10.0.0.0/8"]}
 ALL_ON = {
@@ -37,18 +35,6 @@ ALL_ON = {
         name: {"enabled": True} for name in ("serviceMonitor", "prometheusRule", "dashboard")
     },
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def helm() -> None:
-    """The tools of make deploy-check."""
-    subprocess.run([ROOT / "deploy/check/install.sh"], check=True)
-
-
-@pytest.fixture(scope="module", params=[*VALUE_SETS, "defaults"])
-def rendered(request: pytest.FixtureRequest) -> list[Object]:
-    """What each of the value sets makes, and the defaults."""
-    return render(LEAST if request.param == "defaults" else value_set(request.param))
 
 
 def pod_of(objects: list[Object]) -> Object:

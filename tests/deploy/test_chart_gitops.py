@@ -1,19 +1,12 @@
 """deploy/chart under Argo CD and Flux: nothing differs from what the API server makes of it."""
 
 import json
-import subprocess
 
 import pytest
 
-from tests.deploy.chart import LEAST, ROOT, Object, of_kind, one, render, value_set
+from tests.deploy.chart import LEAST, Object, of_kind, one, render, value_set
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def helm() -> None:
-    """The tools of make deploy-check."""
-    subprocess.run([ROOT / "deploy/check/install.sh"], check=True)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("helm")]
 
 
 @pytest.fixture(scope="module")

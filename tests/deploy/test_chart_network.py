@@ -1,24 +1,10 @@
 """deploy/chart: who reaches whom by its NetworkPolicy, and what the outside reaches."""
 
-import subprocess
-
 import pytest
 
-from tests.deploy.chart import LEAST, ROOT, VALUE_SETS, Object, of_kind, one, render, value_set
+from tests.deploy.chart import Object, of_kind, one
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def helm() -> None:
-    """The tools of make deploy-check."""
-    subprocess.run([ROOT / "deploy/check/install.sh"], check=True)
-
-
-@pytest.fixture(scope="module", params=[*VALUE_SETS, "defaults"])
-def rendered(request: pytest.FixtureRequest) -> list[Object]:
-    """What each of the value sets makes, and the defaults."""
-    return render(LEAST if request.param == "defaults" else value_set(request.param))
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("helm")]
 
 
 def selects(selector: Object, labels: dict[str, str]) -> bool:

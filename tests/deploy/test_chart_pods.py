@@ -6,21 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.chart import CHART, HELM, LEAST, ROOT, VALUE_SETS, Object, one, render, value_set
+from tests.deploy.chart import CHART, HELM, LEAST, Object, one, render
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def helm() -> None:
-    """The tools of make deploy-check."""
-    subprocess.run([ROOT / "deploy/check/install.sh"], check=True)
-
-
-@pytest.fixture(scope="module", params=[*VALUE_SETS, "defaults"])
-def rendered(request: pytest.FixtureRequest) -> list[Object]:
-    """What each of the value sets makes, and the defaults."""
-    return render(LEAST if request.param == "defaults" else value_set(request.param))
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("helm")]
 
 
 def test_a_node_is_drained_also_of_a_pod_that_is_ill() -> None:

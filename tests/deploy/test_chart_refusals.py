@@ -1,23 +1,16 @@
 """deploy/chart: values that would install and not work are refused, with the reason."""
 
 import re
-import subprocess
 from typing import Any
 
 import pytest
 
 from service.oauth.issuer import issuer_faults
-from tests.deploy.chart import LEAST, ROOT, Refused, render
+from tests.deploy.chart import LEAST, Refused, render
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("helm")]
 
 PROXY = {"trustedProxies": ["10.0.0.0/8"]}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def helm() -> None:
-    """The tools of make deploy-check."""
-    subprocess.run([ROOT / "deploy/check/install.sh"], check=True)
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,12 @@ PAGE = (ROOT / "docs/how-to/run-on-kubernetes.md").read_text()
 KUBECTL = ROOT / ".venv/deploy/tools/bin/kubectl"
 
 
-@pytest.fixture(scope="module")
-def tools() -> None:
-    subprocess.run([ROOT / "deploy/check/install.sh"], check=True)
-
-
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("tools")
+@pytest.mark.usefixtures("helm")
 def test_its_secrets_are_those_that_the_chart_mounts(tmp_path: Path) -> None:
     """What the lines make is what the pods of my-values.yaml ask for, key by key."""
     (block,) = [each for each in blocks("sh") if "keys init" in each]

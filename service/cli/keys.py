@@ -8,7 +8,6 @@ from typing import BinaryIO
 import click
 
 from service.cli.context import (
-    Opened,
     Refused,
     command,
     explained,
@@ -150,17 +149,12 @@ async def kill(kid: str, wait: int | None) -> None:
             return
         click.echo(f"{kid} is dead; {killed.successor or 'no key'} signs in its place")
         if killed.purpose == FEED:
-            await _publish_anew(context)
-            return
+            # By the key that took over, which what was opened before does not know.
+            publisher = await open_publisher(context)
+            click.echo("the feed begins a new epoch, in which every living fact is signed again")
         head = await publisher.publish()
         if wait is not None:
             await tell_who_has_seen(context, head, wait)
-
-
-async def _publish_anew(context: Opened) -> None:
-    """By the key that took over, which what was opened before does not know."""
-    await (await open_publisher(context)).publish()
-    click.echo("the feed began a new epoch, in which every living fact is signed again")
 
 
 @keys.command()

@@ -105,7 +105,7 @@ async def _examine_keys(database: Database, keyring: Keyring) -> Finding:
         return Finding("warning", "signing keys", "; ".join(keyring.faults))
     used = {key.wrap_key_id for key in keyring.listed} | {keyring.master_keys.current_wrap}
     idle = [f"wrap-{it}.key" for it in sorted(keyring.master_keys.wrap.keys() - used)]
-    gone = f"; nothing is under {' and '.join(idle)} any more: it can go" if idle else ""
+    gone = f"; none is under {' and '.join(idle)}: it can go, unless it is the next" if idle else ""
     return Finding("ok", "signing keys", f"all unwrap{gone}")
 
 

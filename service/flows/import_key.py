@@ -1,6 +1,7 @@
 """A signing key from elsewhere becomes the pending one."""
 
 import asyncio
+from datetime import timedelta
 
 from service.flows.load_keys import PENDING, check_current_key
 from service.keys.master_keys import MasterKeys
@@ -16,6 +17,9 @@ from service.sql.signing_keys import (
     read_clock,
     remove_signing_key,
 )
+
+# A pod that is cut off goes by what it read up to 10 minutes ago.
+_SETTLED = timedelta(minutes=15)
 
 
 class UnfitKey(Exception):
@@ -39,15 +43,18 @@ async def import_key(
         # One that was killed or removed must never come back under the same id.
         if await is_key_known(connection, signer.kid):
             raise UnfitKey(f"the key {signer.kid} is or was a signing key here: make another one")
+        now = await read_clock(connection)
         for key in await list_signing_keys(connection):
-            if (key.state, key.purpose, key.alg) == ("pending", purpose, signer.alg):
+            if (key.state, key.kind) == ("pending", (purpose, signer.alg)):
+                if key.activates_at < now + _SETTLED:
+                    raise UnfitKey(f"{key.kid} is about to sign: try again in 15 minutes")
                 await remove_signing_key(connection, key.kid)
         row = wrap_key(
             signer,
             issuer=issuer,
             purpose=purpose,
             state="pending",
-            activates_at=await read_clock(connection) + PENDING,
+            activates_at=now + PENDING,
             master_keys=master_keys,
         )
         await insert_signing_key(connection, row)

@@ -196,7 +196,7 @@ class _Server(uvicorn.Server):
 def _accepted(listener: socket.socket) -> Iterator[socket.socket]:
     """Every connection of the backlog: what is left there when the socket closes is reset."""
     with contextlib.suppress(OSError):
-        while True:
+        for _ in range(BACKLOG):  # and no more, however fast others come
             connection, _ = listener.accept()
             connection.setblocking(False)  # noqa: FBT003 (the standard library's)
             yield connection

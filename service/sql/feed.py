@@ -70,9 +70,7 @@ async def read_state(connection: Connection) -> FeedState | None:
                EXISTS (SELECT FROM revocations WHERE number IS NULL) AS has_unnumbered,
                ARRAY(SELECT subject FROM revocations WHERE kind = 'kid' ORDER BY id) AS killed_kids,
                (
-                   SELECT coalesce(
-                              md5(string_agg(kid || state || activates_at, ' ' ORDER BY kid)), ''
-                          )
+                   SELECT coalesce(string_agg(kid || state || activates_at, ' ' ORDER BY kid), '')
                    FROM signing_keys
                    WHERE state <> 'removed'
                ) AS keys_mark,

@@ -123,8 +123,10 @@ def test_a_killed_key_is_gone_and_its_tokens_with_it(watchword: Watchword, pod: 
 
 def test_a_killed_key_of_the_feed_begins_a_new_epoch(watchword: Watchword, pod: Pod) -> None:
     active = keys_of(watchword, "feed")["active"]["kid"]
-    said = watchword("keys", "kill", active)
-    assert "the feed began a new epoch" in said.out
+    said = watchword("keys", "kill", active, "--wait")
+    _, epoch, waited = said.out.splitlines()
+    assert epoch.startswith("the feed begins a new epoch")
+    assert waited == "no verifier reports, so none can be waited for"
     path = "/.well-known/watchword-feed-keys.json"
     until(lambda: active not in [it["kid"] for it in pod.http.get(path).json()["keys"]], 3)
     until(lambda: pod.http.get("/readyz").json()["degraded"] == [])
@@ -186,3 +188,27 @@ def test_another_master_key_takes_over_in_two_steps(
     (folder / "current").write_text("wrap 2\nrefresh 1\n")
     refused = watchword("keys", "rewrap", KEYS_DIR=str(folder))
     assert "lacks the master key wrap-2.key" in refused.errors[0]
+
+
+def test_a_key_that_is_about_to_sign_is_not_replaced(
+    watchword: Watchword, pod: Pod, postgres: EmbeddedPostgres
+) -> None:
+    """Pods go by its moment, also those that can't read of a change."""
+    until(lambda: "pending" in keys_of(watchword))
+    name = watchword.environment["WATCHWORD_DATABASE_URL"].rsplit("/", 1)[1]
+    soon = "UPDATE signing_keys SET activates_at = now() + interval '{}' WHERE state = 'pending'"
+    postgres.run_client("psql", ["-X", "-q", "-d", name, "-c", soon.format("10 minutes")])
+    key = pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))
+    assert "is about to sign" in watchword("keys", "import", "-", stdin=key).errors[0]
+    postgres.run_client("psql", ["-X", "-q", "-d", name, "-c", soon.format("30 days")])
+
+
+def test_a_wrap_key_without_a_signing_key_is_named(
+    watchword: Watchword, pod: Pod, tmp_path: Path
+) -> None:
+    folder = tmp_path / "keys"
+    shutil.copytree(watchword.environment["WATCHWORD_KEYS_DIR"], folder)
+    shutil.copy(folder / "wrap-1.key", folder / "wrap-9.key")
+    said = watchword("doctor", KEYS_DIR=str(folder)).out
+    assert "none is under wrap-9.key: it can go, unless it is the next" in said
+    assert "wrap-1.key: it can go" not in said

@@ -179,7 +179,8 @@ def test_ten_rotations_fail_no_verification_and_a_killed_key_no_other_token(
         finally:
             traffic.stop.set()
             thread.join()
-    assert traffic.verified > 300, os.linesep.join(map(str, traffic.failed[:5]))
+    least = 300 if clock else 1_000
+    assert traffic.verified > least, os.linesep.join(map(str, traffic.failed[:5]))
 
 
 def kill(site: RotatingSite, traffic: Traffic) -> None:

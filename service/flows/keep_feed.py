@@ -37,6 +37,7 @@ class FeedKeeper:
         self._issuer = issuer
         self._metrics = metrics
         self._due = asyncio.Event()
+        self._publishing = asyncio.Lock()
         self._state: FeedState | None = None
         self._read_at = 0.0
         self._fresh = False
@@ -101,14 +102,19 @@ class FeedKeeper:
             log.error("feed_publish_failed", error=repr(error), exc_info=True)
 
     async def publish(self) -> int:
-        """Number, sign and copy what is due; how many entries that made."""
-        self._due.clear()
+        """Number, sign and copy what is due; how many entries that made.
+
+        One at a time: what another publication of this pod has numbered is known here, too, when
+        this one returns.
+        """
         count, entries = 0, ENTRIES_AT_ONCE
-        # Away, or between two signing keys: the tick publishes them; nothing is lost.
-        with suppress(DatabaseUnavailable, KeyringError):
-            while entries == ENTRIES_AT_ONCE:  # what commits meanwhile has its own nudge
-                entries = await self._publish_some()
-                count += entries
+        async with self._publishing:
+            self._due.clear()
+            # Away, or between two signing keys: the tick publishes them; nothing is lost.
+            with suppress(DatabaseUnavailable, KeyringError):
+                while entries == ENTRIES_AT_ONCE:  # what commits meanwhile has its own nudge
+                    entries = await self._publish_some()
+                    count += entries
         return count
 
     async def _publish_some(self) -> int:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 import asyncpg
 import pytest
@@ -149,6 +150,31 @@ async def test_everything_is_numbered_while_redis_is_away(
     await tick_until(parts, lambda: beats_the_head(parts))
     assert subjects(await parts.entries(before)) == ids
     assert not parts.keeper.redis_away
+
+
+async def test_who_publishes_beside_another_publication_knows_what_that_numbered(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`wait` at /revoke asks for the newest head right after: it has to cover the revocation."""
+    committed, gate, real = asyncio.Event(), asyncio.Event(), keep_feed.publish_revocations
+
+    async def commit_and_stop(*arguments: Any) -> Any:
+        published = await real(*arguments)
+        committed.set()
+        await gate.wait()
+        return published
+
+    monkeypatch.setattr(keep_feed, "publish_revocations", commit_and_stop)
+    await parts.revoke()
+    first = asyncio.create_task(parts.keeper.publish())
+    await committed.wait()
+    monkeypatch.setattr(keep_feed, "publish_revocations", real)
+    second = asyncio.create_task(parts.keeper.publish())
+    done, _ = await asyncio.wait([second], timeout=0.3)
+    assert not done, "it returned before its own pod knew of the entry"
+    gate.set()
+    assert (await first, await second) == (1, 0)
+    assert parts.keeper.newest() == await parts.head()
 
 
 async def test_steady_nudges_do_not_keep_the_heart_from_beating(parts: Parts) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from service.oauth.signing_key import TOKEN_ALGORITHMS
+
 # No more digits than a timedelta takes; what is too long for a session, its rules say.
 _DURATION = re.compile(r"([0-9]{1,7})([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -98,6 +100,18 @@ _OPTIONS = (
         "allowed_origins",
         multiple=True,
         help="Web origin of a first-party client, https://app.example; repeat for more.",
+    ),
+    click.option(
+        "--signing-alg",
+        "signing_alg",
+        type=click.Choice(TOKEN_ALGORITHMS),
+        help="What its tokens are signed with (RS256).",
+    ),
+    click.option(
+        "--administrator/--no-administrator",
+        "administrator",
+        default=None,
+        help="It may use /admin: its tokens are for there, with the scope watchword:admin.",
     ),
 )
 

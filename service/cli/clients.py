@@ -60,7 +60,10 @@ async def create(client_id: str, public: bool, **options: Any) -> None:  # noqa:
     registration = replace(_PUBLIC if public else _CONFIDENTIAL, id=client_id, name=client_id)
     registration = replace(registration, **members)
     async with opened() as context:
-        secret = await create_client(context.database, registration, context.settings.issuer)
+        issuer = context.settings.issuer
+        if "administrator" in members:
+            registration = registration.for_administration(issuer)
+        secret = await create_client(context.database, registration, issuer)
     click.echo(f"client_id      {client_id}")
     if secret:
         click.echo(f"client_secret  {secret}")
@@ -82,8 +85,10 @@ async def change(client_id: str, **options: Any) -> None:
     async with opened() as context:
         client = await _get_client(context, client_id)
         as_it_is = {field.name: getattr(client, field.name) for field in fields(Registration)}
-        registration = Registration(**{**as_it_is, **members})
-        await change_client(context.database, registration, context.settings.issuer)
+        registration, issuer = Registration(**{**as_it_is, **members}), context.settings.issuer
+        if "administrator" in members:
+            registration = registration.for_administration(issuer)
+        await change_client(context.database, registration, issuer)
     click.echo(f"{client_id} is changed; every pod knows it within seconds")
 
 
@@ -203,5 +208,7 @@ def _details(client: Client) -> dict[str, object]:
         "grace": int(client.grace.total_seconds()),
         "refresh_delivery": client.refresh_delivery,
         "allowed_origins": client.allowed_origins,
+        "signing_alg": client.signing_alg,
+        "administrator": client.administrator,
         "epoch": client.epoch,
     }

@@ -1,13 +1,14 @@
 """A client: a registered application. RFC 6749 §2."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from hmac import compare_digest
 
 from service.oauth.issuer import issuer_faults
 from service.oauth.scope import is_scope_value
+from service.oauth.signing_key import RS256, TOKEN_ALGORITHMS
 
 SECRET_PREFIX = "wws_"  # noqa: S105 (the prefix by which secret scanners find leaks)
 
@@ -26,6 +27,9 @@ GRANT_TYPES = frozenset({"client_credentials", "refresh_token"})
 SECRET_METHODS = frozenset({"client_secret_basic", "client_secret_post"})
 _METHODS = {"public": frozenset({"none"}), "confidential": SECRET_METHODS}
 
+# What a token for /admin says, beside its audience.
+ADMIN_SCOPE = "watchword:admin"
+
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{3,64}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 _AUDIENCE = re.compile(r"[\x21-\x7E]{1,255}")
@@ -36,6 +40,7 @@ class Client:
     """What the service knows of a client. `epoch` counts its revocations (DIST-4).
 
     `grace`: how long after a rotation the token just spent may be retried; 0 is strict single use.
+    `signing_alg`: what its tokens are signed with. `administrator`: whether it may use /admin.
     """
 
     id: str
@@ -55,6 +60,8 @@ class Client:
     first_party: bool
     refresh_delivery: str
     allowed_origins: tuple[str, ...]
+    signing_alg: str
+    administrator: bool
     epoch: int
     enabled: bool
     secret_digests: tuple[bytes, ...]
@@ -91,6 +98,11 @@ def is_client_id(text: str) -> bool:
     return bool(_CLIENT_ID.fullmatch(text)) and not _UUID.fullmatch(text)
 
 
+def admin_audience(issuer: str) -> str:
+    """The `aud` of tokens for /admin."""
+    return f"{issuer}/admin"
+
+
 def is_origin(text: str) -> bool:
     """Whether the text is a web origin as browsers write it: https, or http for loopback."""
     return text.count("/") == 2 and not issuer_faults(text)  # noqa: PLR2004 (the two of ://)
@@ -116,6 +128,8 @@ class Registration:
     first_party: bool = False
     refresh_delivery: str = "body"
     allowed_origins: tuple[str, ...] = ()
+    signing_alg: str = RS256
+    administrator: bool = False
 
     def faults(self, issuer: str) -> list[str]:
         """Every reason why this can't be registered, each a sentence; empty when it can."""
@@ -125,7 +139,17 @@ class Registration:
             *self._audience_faults(issuer),
             *self._session_faults(),
             *self._first_party_faults(),
+            *self._administrator_faults(issuer),
         ]
+
+    def for_administration(self, issuer: str) -> "Registration":
+        """The registration with what tokens for /admin need, or without it, as it is marked."""
+        audience = admin_audience(issuer)
+        audiences = tuple(it for it in self.audiences if it != audience)
+        scopes = tuple(it for it in self.scopes if it != ADMIN_SCOPE)
+        if self.administrator:
+            audiences, scopes = (*audiences, audience), (*scopes, ADMIN_SCOPE)
+        return replace(self, audiences=audiences, scopes=scopes)
 
     def _identity_faults(self) -> list[str]:
         faults: list[str] = []
@@ -148,6 +172,8 @@ class Registration:
             faults.append('scope values are printable ASCII without space, " and \\')
         if not set(self.default_scopes) <= set(self.scopes):
             faults.append("default scopes must be among the scopes")
+        if self.signing_alg not in TOKEN_ALGORITHMS:
+            faults.append(f"tokens are signed with {' or '.join(TOKEN_ALGORITHMS)}")
         if not MIN_ACCESS_TOKEN_TTL <= self.access_token_ttl <= MAX_ACCESS_TOKEN_TTL:
             faults.append("access token lifetime must be 60 to 600 seconds")
         return faults
@@ -193,3 +219,11 @@ class Registration:
             if not is_origin(origin)
         ]
         return faults
+
+    def _administrator_faults(self, issuer: str) -> list[str]:
+        audience = admin_audience(issuer)
+        if self.administrator and not (audience in self.audiences and ADMIN_SCOPE in self.scopes):
+            return [f"an administrator has the audience {audience} and the scope {ADMIN_SCOPE}"]
+        if not self.administrator and (audience in self.audiences or ADMIN_SCOPE in self.scopes):
+            return [f"{audience} and {ADMIN_SCOPE} are for administrators"]
+        return []

@@ -6,6 +6,11 @@ from datetime import datetime
 TOKEN = "token"  # noqa: S105 (a purpose, not a secret)
 FEED = "feed"
 
+# RFC 7518 §3.1. Every verifier knows RS256; ES256 is for clients that ask for it (IOP-14).
+RS256 = "RS256"
+ES256 = "ES256"
+TOKEN_ALGORITHMS = (RS256, ES256)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:

@@ -14,7 +14,8 @@ async def find_client(connection: Connection, client_id: str) -> Client | None:
         """
         SELECT id, name, type, token_endpoint_auth_method, grant_types, audiences, scopes,
                default_scopes, serves, access_token_ttl, session_idle_ttl, session_absolute_ttl,
-               grace, shadow_until, first_party, refresh_delivery, allowed_origins, epoch, enabled,
+               grace, shadow_until, first_party, refresh_delivery, allowed_origins, signing_alg,
+               administrator, epoch, enabled,
                ARRAY(
                    SELECT digest FROM client_secrets
                    WHERE client_id = clients.id
@@ -34,7 +35,8 @@ async def list_clients(connection: Connection) -> list[Client]:
         """
         SELECT id, name, type, token_endpoint_auth_method, grant_types, audiences, scopes,
                default_scopes, serves, access_token_ttl, session_idle_ttl, session_absolute_ttl,
-               grace, shadow_until, first_party, refresh_delivery, allowed_origins, epoch, enabled,
+               grace, shadow_until, first_party, refresh_delivery, allowed_origins, signing_alg,
+               administrator, epoch, enabled,
                ARRAY(
                    SELECT digest FROM client_secrets
                    WHERE client_id = clients.id
@@ -59,8 +61,8 @@ async def insert_client(connection: Connection, new: Registration) -> bool:
         INSERT INTO clients (id, name, type, token_endpoint_auth_method, grant_types, audiences,
                              scopes, default_scopes, serves, access_token_ttl, session_idle_ttl,
                              session_absolute_ttl, grace, first_party, refresh_delivery,
-                             allowed_origins)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                             allowed_origins, signing_alg, administrator)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
         ON CONFLICT (id) DO NOTHING
         RETURNING id
         """,
@@ -80,6 +82,8 @@ async def insert_client(connection: Connection, new: Registration) -> bool:
         new.first_party,
         new.refresh_delivery,
         new.allowed_origins,
+        new.signing_alg,
+        new.administrator,
     )
     return row is not None
 
@@ -101,8 +105,10 @@ async def update_client(connection: Connection, new: Registration) -> bool:
             grace = $11,
             first_party = $12,
             refresh_delivery = $13,
-            allowed_origins = $14
-        WHERE id = $1 AND type = $15
+            allowed_origins = $14,
+            signing_alg = $15,
+            administrator = $16
+        WHERE id = $1 AND type = $17
         RETURNING id
         """,
         new.id,
@@ -119,6 +125,8 @@ async def update_client(connection: Connection, new: Registration) -> bool:
         new.first_party,
         new.refresh_delivery,
         new.allowed_origins,
+        new.signing_alg,
+        new.administrator,
         new.type,
     )
     return row is not None

@@ -56,6 +56,7 @@ def test_a_public_client_has_no_secret(watchword: Watchword) -> None:
 
 def test_all_that_a_client_is_can_be_said_and_shown(watchword: Watchword) -> None:
     options = ["--audience", "https://billing.example", "--scope", "a", "--scope", "b"]
+    options += ["--signing-alg", "ES256"]
     client_id, _ = watchword.make_client(
         *options, "--default-scope", "a", "--serves", "https://crm.example", "--token-ttl", "90"
     )
@@ -81,6 +82,8 @@ def test_all_that_a_client_is_can_be_said_and_shown(watchword: Watchword) -> Non
         "grace": 30,
         "refresh_delivery": "body",
         "allowed_origins": [],
+        "signing_alg": "ES256",
+        "administrator": False,
         "epoch": 0,
     }
     table = rows(watchword("clients", "show", client_id).out)
@@ -92,6 +95,21 @@ def test_all_that_a_client_is_can_be_said_and_shown(watchword: Watchword) -> Non
     assert json.loads(line)["serves"] == ["https://crm.example"]
     assert table["scopes"] == "a b"
     assert table["access_token_ttl"] == "90"
+
+
+def test_an_administrator_gets_the_audience_and_scope_of_its_office(watchword: Watchword) -> None:
+    """DESIGN §6: both with the mark, and they go with it."""
+    client_id, _ = watchword.make_client("--scope", "a")
+    assert watchword("clients", "change", client_id, "--administrator").code == 0
+    shown = rows(watchword("clients", "show", client_id).out)
+    office = f"{watchword.environment['WATCHWORD_ISSUER']}/admin"
+    assert (shown["administrator"], shown["audiences"]) == ("True", f"{AUDIENCE} {office}")
+    assert shown["scopes"] == "a watchword:admin"
+    refused = watchword("clients", "create", f"{client_id}-2", "--audience", office)
+    assert refused.errors == [f"{office} and watchword:admin are for administrators"]
+    assert watchword("clients", "change", client_id, "--no-administrator").code == 0
+    shown = rows(watchword("clients", "show", client_id).out)
+    assert (shown["administrator"], shown["scopes"]) == ("False", "a")
 
 
 def test_the_list_has_every_client_by_id(watchword: Watchword) -> None:

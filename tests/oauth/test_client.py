@@ -48,6 +48,8 @@ def client_with(*secrets: str) -> Client:
         first_party=False,
         refresh_delivery="body",
         allowed_origins=(),
+        signing_alg="RS256",
+        administrator=False,
         epoch=0,
         enabled=True,
         secret_digests=tuple(sha256(secret.encode()).digest() for secret in secrets),
@@ -198,3 +200,26 @@ def test_what_can_not_be_registered(
 def test_all_faults_are_said_at_once() -> None:
     registration = replace(WELL, id="?", name="", audiences=(), scopes=("a b",))
     assert len(registration.faults(ISSUER)) == 5
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        ({"audiences": (f"{ISSUER}/admin",)}, "are for administrators"),
+        ({"scopes": ("orders:read", "watchword:admin")}, "are for administrators"),
+        ({"administrator": True}, "an administrator has the audience"),
+        ({"signing_alg": "HS256"}, "tokens are signed with RS256 or ES256"),
+    ],
+)
+def test_who_is_no_administrator_has_nothing_of_one(changed: dict[str, object], fault: str) -> None:
+    """DESIGN §6, ATK-109: neither the audience nor the scope of /admin alone."""
+    assert [it for it in replace(WELL, **changed).faults(ISSUER) if fault in it]
+
+
+def test_what_administration_needs_comes_and_goes_with_the_mark() -> None:
+    """The audience and the scope are added behind the others, once."""
+    marked = replace(WELL, administrator=True).for_administration(ISSUER)
+    assert marked.for_administration(ISSUER) == marked
+    assert (marked.audiences[-1], marked.scopes[-1]) == (f"{ISSUER}/admin", "watchword:admin")
+    assert marked.faults(ISSUER) == []
+    assert replace(marked, administrator=False).for_administration(ISSUER) == WELL

@@ -15,6 +15,7 @@ from bench.servers import AUDIENCE, Pod
 from bench.table import print_row, progress
 from service.app import open_database
 from service.flows.load_keys import load_keys
+from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring
 from service.keys.master_keys import read_master_keys
 from service.keys.sign import sign
@@ -63,7 +64,7 @@ async def _make_entries(pod: Pod, count: int) -> list[str]:
             "WATCHWORD_KEYS_DIR": str(pod.keys_dir),
         }
     )
-    keyring = Keyring(pod.issuer, read_master_keys(settings.keys_dir))
+    keyring = Keyring(KeyStore(issuer=pod.issuer, master_keys=read_master_keys(settings.keys_dir)))
     database = open_database(settings)
     try:
         await load_keys(database, keyring)

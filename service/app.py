@@ -37,8 +37,9 @@ from service.http.revocation_feed import feed_endpoint
 from service.http.revoke import revoke
 from service.http.services import Services
 from service.http.token import token
+from service.keys.key_store import Hardware, KeyStore
 from service.keys.keyring import Keyring
-from service.keys.master_keys import read_master_keys
+from service.keys.master_keys import MasterKeys, read_master_keys
 from service.metrics import Metrics
 from service.redis.connection import RedisConnection
 from service.redis.feed import RedisFeed
@@ -139,7 +140,7 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
     stack.push_async_callback(registration_limit.close)
     passwords = open_passwords(settings)
     stack.callback(passwords.close)
-    keyring = Keyring(settings.issuer, master_keys)
+    keyring = Keyring(open_key_store(settings, master_keys))
     keeper = FeedKeeper(database, feed, keyring, settings.issuer, metrics)
     issuer = SessionIssuer(keyring, settings.issuer)
     services = Services(
@@ -185,6 +186,27 @@ def open_database(settings: Settings) -> Database:
         connections=settings.database_connections,
         statement_cache=settings.database_statement_cache,
     )
+
+
+def open_key_store(settings: Settings, master_keys: MasterKeys) -> KeyStore:
+    """Where signing keys are made and kept; hardware is not asked yet."""
+    return KeyStore(
+        issuer=settings.issuer,
+        master_keys=master_keys,
+        rsa_bits=settings.rsa_bits,
+        hardware=_open_hardware(settings),
+    )
+
+
+def _open_hardware(settings: Settings) -> Hardware | None:
+    if settings.pkcs11_module is None or settings.pkcs11_pin is None:
+        return None
+    # Megabytes that a pod without hardware does without.
+    from service.keys.hardware import HardwareKeys  # noqa: PLC0415
+    from service.keys.pkcs11_token import Address  # noqa: PLC0415
+
+    module, pin = str(settings.pkcs11_module), settings.pkcs11_pin.reveal()
+    return HardwareKeys(Address(module=module, token=settings.pkcs11_token, pin=pin))
 
 
 def open_passwords(settings: Settings) -> PasswordHasher:

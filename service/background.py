@@ -21,6 +21,7 @@ from service.flows.start import (
 from service.flows.watch_verifiers import VerifierWatch
 from service.http.services import Services
 from service.keys.master_keys import MasterKeys
+from service.keys.signer import SignerUnavailable
 from service.redis.feed import RedisFeed
 from service.sql.connection import DatabaseUnavailable
 from service.sql.instances import Instance, delete_instance
@@ -52,9 +53,7 @@ async def run(pod: Pod) -> None:
     # Known to the migration runner first, judged after: else a contract could slip in between.
     await _until_done(services, lambda: report_pod(database, pod.instance))
     await wait_for_schema(database, services.readiness.hang)
-    await _until_done(
-        services, lambda: prepare(database, keyring, pod.master_keys, services.issuer, times)
-    )
+    await _until_done(services, lambda: prepare(database, keyring, times))
     await _until_done(services, lambda: _report(pod))
     await asyncio.to_thread(common_passwords)  # megabytes, which no request shall wait for
     await services.keeper.tick()
@@ -70,7 +69,7 @@ async def run(pod: Pod) -> None:
         tasks.create_task(
             _every(
                 min(_KEYS_EVERY, times.publication / 4),
-                lambda: keep_keys(database, keyring, services.issuer, times),
+                lambda: keep_keys(database, keyring, times),
             )
         )
         tasks.create_task(_every(_REPORT_EVERY, lambda: _report(pod)))
@@ -97,11 +96,11 @@ async def _report(pod: Pod) -> None:
 
 
 async def _until_done(services: Services, work: Callable[[], Awaitable[object]]) -> None:
-    """Do it once, trying again each second while PostgreSQL is away."""
+    """Do it once, trying again each second while PostgreSQL or the keys' hardware is away."""
     while True:
         try:
             await work()
-        except DatabaseUnavailable as error:
+        except (DatabaseUnavailable, SignerUnavailable) as error:
             log.warning("waiting", message=str(error))
             services.readiness.hang()
             await asyncio.sleep(_RETRY.total_seconds())

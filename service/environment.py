@@ -4,7 +4,7 @@ import difflib
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -50,7 +50,7 @@ def variable(field: str) -> str:
 
 
 def read_environment(
-    struct: type[msgspec.Struct], secrets: Mapping[str, object], environment: Mapping[str, str]
+    struct: type[msgspec.Struct], secrets: Collection[str], environment: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[str]]:
     """The values of the struct's fields that the environment sets, and every fault found.
 
@@ -151,7 +151,7 @@ _CONVERTERS: dict[Any, Callable[[str], Any]] = {
 
 
 def _unknown_names(
-    struct: type[msgspec.Struct], secrets: Mapping[str, object], environment: Mapping[str, str]
+    struct: type[msgspec.Struct], secrets: Collection[str], environment: Mapping[str, str]
 ) -> list[str]:
     """A fault for each WATCHWORD_ name that is no setting, with the nearest that is."""
     fields = [field.name for field in msgspec.structs.fields(struct)]

@@ -1,11 +1,10 @@
 """Every setting: one frozen struct, read once from the environment, checked all at once."""
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
@@ -16,26 +15,11 @@ from service.environment import (
     doc,
     process_environment,
     read_environment,
-    variable,
 )
-from service.oauth.client import is_client_id
-from service.oauth.issuer import is_loopback, issuer_faults
-from service.oauth.key_life import SHORTEST_PUBLICATION, KeyTimes, key_faults, least_retirement
-
-# OWASP's floor for argon2id: 19 MiB in two passes, or as much work in one.
-_ARGON2_FLOOR = 38
-
-_SCHEMES = {
-    "database_url": ("postgresql", "postgres"),
-    "migrate_database_url": ("postgresql", "postgres"),
-    "redis_url": ("redis", "rediss"),
-}
-_HOST = r"(?:[^][@:,/?#\s]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
-# Checked before a driver sees it: one that finds / ? or # in a password takes the piece before it
-# for the port, and prints it.
-_ADDRESS = re.compile(
-    rf"[a-z]+://(?:[^/?#]*@)?({_HOST}(?:,{_HOST})*)(?:/[^@?#]*)?(?:\?[^@#]*)?", re.ASCII
-)
+from service.oauth.issuer import is_loopback
+from service.oauth.key_life import SHORTEST_PUBLICATION, KeyTimes, least_retirement
+from service.oauth.signing_key import MAX_RSA_BITS, RSA_BITS
+from service.setting_faults import SECRETS, contradictions
 
 
 class SettingsError(Exception):
@@ -115,6 +99,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             pattern="^(yes|no)$",
         ),
     ] = "no"
+    rsa_bits: Annotated[
+        int,
+        doc(
+            "Bits of new RSA keys that sign tokens: 2048, 3072 or 4096.",
+            ge=RSA_BITS,
+            le=MAX_RSA_BITS,
+        ),
+    ] = RSA_BITS
+    pkcs11_module: Annotated[
+        Path | None,
+        doc(
+            "PKCS#11 library of a hardware security module: new keys that sign tokens are made "
+            "there, and never leave it."
+        ),
+    ] = None
+    pkcs11_token: Annotated[str, doc("Label of the token in it.")] = ""
+    pkcs11_pin: Annotated[Secret | None, doc("PIN of the token's user.")] = None
     redis_prefix: Annotated[
         str, doc("Hash tag that all keys in Redis share.", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     ] = "ww"
@@ -227,7 +228,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def is_secret(field: str) -> bool:
     """Whether the setting is never shown, and may come from the file that NAME_FILE names."""
-    return field in _SCHEMES
+    return field in SECRETS
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -236,55 +237,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     Raises SettingsError with every fault at once.
     """
     environment = process_environment() if environment is None else environment
-    values, faults = read_environment(Settings, _SCHEMES, environment)
-    faults += _contradictions(values)
+    values, faults = read_environment(Settings, SECRETS, environment)
+    defaults = {it.name: it.default for it in msgspec.structs.fields(Settings)}
+    faults += contradictions(values, defaults)
     if faults:
         raise SettingsError(faults)
     return Settings(**values)
-
-
-def _contradictions(values: Mapping[str, Any]) -> list[str]:
-    faults: list[str] = []
-    if "issuer" in values:
-        faults += [f"{variable('issuer')} {fault}" for fault in issuer_faults(values["issuer"])]
-    for field, schemes in _SCHEMES.items():
-        if field in values and (fault := _url_fault(values[field].reveal(), schemes)):
-            faults.append(f"{variable(field)} {fault}")
-    client_id = values.get("first_party_client_id")
-    if client_id and not is_client_id(client_id):
-        faults.append(f"{variable('first_party_client_id')} is no client's id")
-    memory, passes = values.get("password_memory_mib", 19), values.get("password_passes", 2)
-    if memory * passes < _ARGON2_FLOOR:
-        faults.append(
-            f"{variable('password_passes')} 1 needs {variable('password_memory_mib')} of at least "
-            f"{_ARGON2_FLOOR}"
-        )
-    faults += _key_faults(values)
-    if ("tls_certificate" in values) != ("tls_private_key" in values):
-        faults.append("WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_PRIVATE_KEY go together")
-    return faults
-
-
-def _key_faults(values: Mapping[str, Any]) -> list[str]:
-    given = {it.name: it.default for it in msgspec.structs.fields(Settings)} | dict(values)
-    faults = key_faults(
-        rotation=given["key_rotation"],
-        publication=given["key_publication"],
-        retirement=given["key_retirement"],
-        jwks_max_age=given["jwks_max_age"],
-        has_floors=not is_loopback(urlsplit(values.get("issuer", "")).hostname or ""),
-    )
-    return [f"{variable(field)} {fault}" for field, fault in faults]
-
-
-def _url_fault(url: str, schemes: tuple[str, ...]) -> str | None:
-    """What is wrong with the address of PostgreSQL or Redis, without a word of it."""
-    if url.partition("://")[0] not in schemes:
-        return f"must begin with {schemes[0]}://"
-    parts = _ADDRESS.fullmatch(url)
-    if parts and all(int(port) < 1 << 16 for port in re.findall(r":(\d+)(?=,|$)", parts[1])):
-        return None
-    return (
-        f"can't be read: write {schemes[0]}://user:password@host:port/name, "
-        "with special characters in the password percent-encoded"
-    )

@@ -10,7 +10,7 @@ import pytest
 
 from service.flows.manage_clients import new_secret
 from service.keys.sign import sign
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from tests.leaks import Issued
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +22,7 @@ CLEAN = (
 
 @pytest.fixture(scope="module")
 def token() -> str:
-    return sign(RsaSigner.generate(), "at+jwt", {"sub": "demo"})
+    return sign(PrivateKey.generate(), "at+jwt", {"sub": "demo"})
 
 
 def leaks(of: Issued, line: str) -> list[str]:

@@ -174,13 +174,14 @@ def test_a_name_like_none_of_ours_is_a_fault_on_one_line() -> None:
 class TestSecrets:
     """Secrets: from a variable or a file, and shown nowhere."""
 
-    SECRETS = ("DATABASE_URL", "MIGRATE_DATABASE_URL", "REDIS_URL")
+    SECRETS = ("DATABASE_URL", "MIGRATE_DATABASE_URL", "REDIS_URL")  # of those, with a scheme
 
     def test_these_are_secrets(self) -> None:
         assert [name for name in NAMES if is_secret(name.removeprefix(PREFIX).lower())] == [
             "WATCHWORD_DATABASE_URL",
             "WATCHWORD_REDIS_URL",
             "WATCHWORD_MIGRATE_DATABASE_URL",
+            "WATCHWORD_PKCS11_PIN",
         ]
         for field in msgspec.structs.fields(Settings):
             assert is_secret(field.name) == ("Secret" in str(field.type)), field.name

@@ -15,7 +15,7 @@ from uuid import UUID
 import click
 
 from migrations.files import MigrationError
-from service.app import open_database, open_redis
+from service.app import open_database, open_key_store, open_redis
 from service.embedded.errors import EmbeddedServerError
 from service.flows.keep_feed import FeedKeeper
 from service.flows.load_keys import load_keys
@@ -24,8 +24,10 @@ from service.flows.manage_users import UserRefused
 from service.flows.start import CannotRun, schema_fault
 from service.http.listening import ListenError
 from service.http.server import StartUpError
+from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring, KeyringError
-from service.keys.master_keys import MasterKeyError, MasterKeys, read_master_keys
+from service.keys.master_keys import MasterKeyError, read_master_keys
+from service.keys.signer import SignerUnavailable
 from service.metrics import Metrics
 from service.oauth.client import is_client_id
 from service.oauth.errors import OAuthError
@@ -51,6 +53,7 @@ _EXPECTED = (
     SettingsError,
     MasterKeyError,
     KeyringError,
+    SignerUnavailable,
     MigrationError,
     CannotRun,
     ClientRefused,
@@ -124,6 +127,10 @@ class Opened:
     database: Database
     feed: RedisFeed
 
+    def open_key_store(self) -> KeyStore:
+        """Where signing keys are kept, opened with the keys folder. Raises MasterKeyError."""
+        return open_key_store(self.settings, read_master_keys(self.settings.keys_dir))
+
 
 @asynccontextmanager
 async def opened(*, any_schema: bool = False) -> AsyncIterator[Opened]:
@@ -144,12 +151,11 @@ async def opened(*, any_schema: bool = False) -> AsyncIterator[Opened]:
         await redis.close()
 
 
-async def open_keyring(context: Opened) -> tuple[Keyring, MasterKeys]:
-    """The signing keys, unwrapped with the master keys in the keys folder."""
-    master_keys = read_master_keys(context.settings.keys_dir)
-    keyring = Keyring(context.settings.issuer, master_keys)
+async def open_keyring(context: Opened) -> Keyring:
+    """The signing keys, ready to sign and to verify."""
+    keyring = Keyring(context.open_key_store())
     await load_keys(context.database, keyring)
-    return keyring, master_keys
+    return keyring
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +185,8 @@ class Publisher:
 async def open_publisher(context: Opened) -> Publisher:
     """What publishes from here; where that can't be, any pod does it within a second."""
     try:
-        keyring, _ = await open_keyring(context)
-    except (MasterKeyError, KeyringError, DatabaseUnavailable) as error:
+        keyring = await open_keyring(context)
+    except (MasterKeyError, KeyringError, SignerUnavailable, DatabaseUnavailable) as error:
         return Publisher(None, str(error))
     settings = context.settings
     return Publisher(

@@ -12,7 +12,9 @@ from service.flows.doctor import examine
 async def doctor(as_json: bool) -> None:  # noqa: FBT001 (a flag)
     """Examine keys, PostgreSQL, schema, Redis, feed and pods; exit 1 on a fault."""
     async with opened(any_schema=True) as context:
-        findings = await examine(context.settings, context.database, context.feed)
+        findings = await examine(
+            context.settings, context.database, context.feed, context.open_key_store
+        )
     rows = [{"level": f.level, "subject": f.subject, "finding": f.text} for f in findings]
     show_table(rows, as_json=as_json, empty="")
     if any(finding.level == "fault" for finding in findings):

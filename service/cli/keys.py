@@ -23,7 +23,7 @@ from service.flows.origin import OPERATOR
 from service.flows.rewrap_keys import rewrap_keys
 from service.flows.rotate_keys import NoNextKey, Rotation, rotate_keys
 from service.keys.master_keys import create_master_keys, read_master_keys
-from service.oauth.signing_key import FEED, TOKEN
+from service.oauth.signing_key import FEED, RS256, TOKEN, TOKEN_ALGORITHMS
 
 _MAX_PEM = 64 * 1024
 
@@ -89,7 +89,7 @@ def _row(it: KnownKey) -> dict[str, object]:
         "since": _moment(it.since),
         "next": it.next.what or "-",
         "at": _moment(it.next.at),
-        "wrap key": it.key.wrap_key_id,
+        "wrap key": it.key.wrap_key_id or "in hardware",
         "verifiers without it": ", ".join(it.lacking) or "-",
     }
 
@@ -100,9 +100,16 @@ def _moment(at: datetime | None) -> str | None:
 
 @keys.command()
 @_purpose
+@click.option(
+    "--alg",
+    type=click.Choice(TOKEN_ALGORITHMS),
+    default=RS256,
+    show_default=True,
+    help="Which of them: those that sign with this algorithm.",
+)
 @click.option("--now", is_flag=True, help="At once, also where a verifier has not fetched it yet.")
 @command
-async def rotate(purpose: str, now: bool) -> None:  # noqa: FBT001 (a flag)
+async def rotate(purpose: str, alg: str, now: bool) -> None:  # noqa: FBT001 (a flag)
     """Let the pending key sign: as soon as the verifiers have it, or at once.
 
     The key that signed until then stays published until its last token is over.
@@ -110,7 +117,7 @@ async def rotate(purpose: str, now: bool) -> None:  # noqa: FBT001 (a flag)
     async with opened() as context:
         try:
             rotation = await rotate_keys(
-                context.database, context.settings.key_times, purpose=purpose, now=now
+                context.database, context.settings.key_times, purpose=purpose, alg=alg, now=now
             )
         except NoNextKey as error:
             raise Refused(str(error)) from None
@@ -162,12 +169,12 @@ async def kill(kid: str, wait: int | None) -> None:
 async def rewrap() -> None:
     """Wrap every signing key under the current wrap key; nothing stops meanwhile."""
     async with opened() as context:
-        master_keys = read_master_keys(context.settings.keys_dir)
-        done = await rewrap_keys(context.database, master_keys, context.settings.issuer)
-    if done:
-        click.echo(f"{len(done)} signing keys are under wrap-{master_keys.current_wrap}.key")
-    else:
-        click.echo(f"all were under wrap-{master_keys.current_wrap}.key already")
+        store = context.open_key_store()
+        done = await rewrap_keys(context.database, store)
+    file = f"wrap-{store.master_keys.current_wrap}.key"
+    click.echo(
+        f"{len(done)} signing keys are under {file}" if done else f"all were under {file} already"
+    )
 
 
 @keys.command(name="export-public")
@@ -186,18 +193,15 @@ async def export_public(purpose: str) -> None:
 @_purpose
 @command
 async def import_(file: BinaryIO, purpose: str) -> None:
-    """Take a private key from a PEM file as the pending one: RSA, 2048 to 4096 bits.
+    """Take a private key from a PEM file as the pending one: RSA of 2048 to 4096 bits, or P-256.
 
     It is published from now on and takes its turn as any other; the pending key before it, which
     has signed nothing, goes. `-` reads standard input.
     """
     pem = file.read(_MAX_PEM)
     async with opened() as context:
-        master_keys = read_master_keys(context.settings.keys_dir)
         try:
-            kid = await import_key(
-                context.database, master_keys, context.settings.issuer, pem, purpose
-            )
+            kid = await import_key(context.database, context.open_key_store(), pem, purpose)
         except UnfitKey as error:
             raise Refused(str(error)) from None
     click.echo(f"{kid} is pending; 'watchword keys list' says when it signs")

@@ -8,7 +8,6 @@ from service.cli.context import command, open_keyring, opened
 from service.flows.purge import purge as purge_database
 from service.flows.recover import NothingToRecover
 from service.flows.recover import recover as recover_database
-from service.keys.master_keys import read_master_keys
 from service.settings import load_settings
 
 
@@ -58,13 +57,11 @@ async def recover(sessions: str, anyway: bool) -> None:  # noqa: FBT001 (a flag)
     Kills every signing key and makes new ones: all access tokens so far become void.
     """
     async with opened() as context:
-        master_keys = read_master_keys(context.settings.keys_dir)
         try:
             killed, ended = await recover_database(
                 context.database,
                 context.feed,
-                master_keys,
-                context.settings.issuer,
+                context.open_key_store(),
                 end_sessions=sessions == "end",
                 anyway=anyway,
             )

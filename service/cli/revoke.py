@@ -90,7 +90,7 @@ async def _end_sessions_of(context: Opened, name: str) -> str:
 async def _revoke_token(context: Opened, text: str) -> str:
     if text.startswith(PREFIX):
         return await _revoke_refresh_token(context, text)
-    keyring, _ = await open_keyring(context)
+    keyring = await open_keyring(context)
     access = read_token(text, keyring, context.settings.issuer)
     if access is None:
         raise Refused("this is no token of this issuer")

@@ -33,7 +33,7 @@ async def begin_session(
     `user` was read with the password's hash that was proven. Raises TemporarilyUnavailable,
     DatabaseUnavailable.
     """
-    issuer.signer()
+    issuer.signer(client)
     token = issuer.begin(uuid7(int(time.time() * 1000), secrets.token_bytes(RANDOM_BYTES)))
     new = NewSession(
         id=token.session_id,

@@ -1,7 +1,6 @@
 """grant_type=client_credentials: RFC 6749 §4.4."""
 
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +12,6 @@ from service.oauth.client import Client
 from service.oauth.errors import TemporarilyUnavailable
 from service.oauth.resource import choose_audience
 from service.oauth.scope import grant_scope
-from service.oauth.signing_key import TOKEN
 from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 
 
@@ -47,8 +45,8 @@ def issue_to_client(
     """
     audience = choose_audience(resources, client.audiences)
     granted = grant_scope(scope, allowed=client.scopes, default=client.default_scopes)
-    signer = keyring.key_set(TOKEN).active if keyring.is_loaded() else None
-    if signer is None or not keyring.is_confirmed(monotonic=time.monotonic()):
+    signer = keyring.token_signer(client.signing_alg)
+    if signer is None:
         raise TemporarilyUnavailable("the server can't sign at present; try again shortly")
     now = clock()
     claims = client_credentials_claims(

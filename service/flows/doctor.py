@@ -1,14 +1,16 @@
 """The examination behind `watchword doctor`: each finding says what is and what to do."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from migrations.files import SchemaState, judge, load, read_applied
 from service.flows.feed_reader import prove_heartbeat
 from service.flows.load_keys import load_keys
+from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring, KeyringError
-from service.keys.master_keys import MasterKeyError, MasterKeys, read_master_keys
+from service.keys.master_keys import MasterKeyError, MasterKeys
+from service.keys.signer import SignerUnavailable
 from service.oauth.feed import milliseconds
 from service.redis.connection import RedisUnavailable
 from service.redis.feed import RedisFeed
@@ -31,17 +33,19 @@ class Finding:
     text: str
 
 
-async def examine(settings: Settings, database: Database, feed: RedisFeed) -> list[Finding]:
+async def examine(
+    settings: Settings, database: Database, feed: RedisFeed, open_store: Callable[[], KeyStore]
+) -> list[Finding]:
     """Everything that can be seen from here, in the order in which to mend it."""
     findings = [finding async for finding in _examine_database(settings, database)]
     try:
-        master_keys = read_master_keys(settings.keys_dir)
+        store = open_store()
     except MasterKeyError as error:
         return [*findings, Finding("fault", "master keys", str(error))]
     findings.append(Finding("ok", "master keys", f"in {settings.keys_dir}"))
     if any(finding.level == "fault" for finding in findings):
         return findings
-    keyring = Keyring(settings.issuer, master_keys)
+    keyring, master_keys = Keyring(store), store.master_keys
     findings.append(await _examine_keys(database, keyring))
     findings += await _examine_pods(database, master_keys)
     findings += await _examine_clients(database)
@@ -99,7 +103,7 @@ async def _examine_state(connection: Connection) -> AsyncIterator[Finding]:
 async def _examine_keys(database: Database, keyring: Keyring) -> Finding:
     try:
         await load_keys(database, keyring)
-    except KeyringError as error:
+    except (KeyringError, SignerUnavailable) as error:
         return Finding("fault", "signing keys", str(error))
     if keyring.faults:
         return Finding("warning", "signing keys", "; ".join(keyring.faults))

@@ -4,9 +4,9 @@ import asyncio
 from datetime import timedelta
 
 from service.flows.load_keys import PENDING, check_current_key
-from service.keys.master_keys import MasterKeys
-from service.keys.signer import RsaSigner
-from service.keys.stored_key import wrap_key
+from service.keys.key_store import KeyStore
+from service.keys.signer import PrivateKey
+from service.oauth.signing_key import FEED, RS256
 from service.sql.audit_events import insert_audit_event
 from service.sql.connection import Database
 from service.sql.signing_keys import (
@@ -26,18 +26,20 @@ class UnfitKey(Exception):
     """The key can't be taken; the text says why, and nothing of the key."""
 
 
-async def import_key(
-    database: Database, master_keys: MasterKeys, issuer: str, pem: bytes, purpose: str
-) -> str:
+async def import_key(database: Database, store: KeyStore, pem: bytes, purpose: str) -> str:
     """Publish a private key as the pending one in the place of the one that is; its key id.
+
+    It is kept wrapped in the database, whatever hardware there is: outside, it was known already.
 
     Raises UnfitKey, KeyringError, DatabaseUnavailable.
     """
     try:
-        signer = await asyncio.to_thread(RsaSigner.load_pem, pem)
+        signer = await asyncio.to_thread(PrivateKey.load_pem, pem)
     except (TypeError, ValueError) as error:
         raise UnfitKey(str(error)) from None
-    await check_current_key(database, master_keys)
+    if purpose == FEED and signer.alg != RS256:
+        raise UnfitKey("the feed is signed with an RSA key")
+    await check_current_key(database, store.master_keys)
     async with database.transaction() as connection:
         await lock_signing_keys(connection)
         # One that was killed or removed must never come back under the same id.
@@ -49,14 +51,7 @@ async def import_key(
                 if key.activates_at < now + _SETTLED:
                     raise UnfitKey(f"{key.kid} is about to sign: try again in 15 minutes")
                 await remove_signing_key(connection, key.kid)
-        row = wrap_key(
-            signer,
-            issuer=issuer,
-            purpose=purpose,
-            state="pending",
-            activates_at=now + PENDING,
-            master_keys=master_keys,
-        )
+        row = store.wrap(signer, purpose, state="pending", activates_at=now + PENDING)
         await insert_signing_key(connection, row)
         await insert_audit_event(connection, "key_imported", kid=signer.kid, purpose=purpose)
     return signer.kid

@@ -223,7 +223,7 @@ class FeedKeeper:
         """Where keys changed or an epoch begins, nothing is signed before they are renewed."""
         keys_of = (state.head.epoch, state.keys_mark, state.killed_kids)
         if keys_of != self._keys_of:
-            await renew_keys(self._database, self._keyring, self._issuer)
+            await renew_keys(self._database, self._keyring)
             self._keys_of = keys_of
             self.nudge()  # what was asked for meanwhile had no key
 

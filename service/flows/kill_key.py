@@ -11,7 +11,7 @@ from service.sql.connection import Database
 from service.sql.feed import lock_head
 from service.sql.revocations import insert_revocation
 from service.sql.signing_keys import (
-    activate_pending_keys,
+    activate_pending_key,
     kill_signing_key,
     list_signing_keys,
     lock_signing_keys,
@@ -45,13 +45,13 @@ async def kill_key(database: Database, kid: str, origin: Origin) -> KilledKey:
         killed = await kill_signing_key(connection, kid)
         if killed is None:
             raise UnknownKey(f"no signing key has the id {kid}: see 'watchword keys list'")
-        purpose, lived = killed
+        purpose, alg, lived = killed
         if lived:
             fact = Revocation(
                 kind="kid", subject=kid, ttl=None, reason="killed", actor=origin.actor
             )
             await insert_revocation(connection, fact)
-            await activate_pending_keys(connection)
+            await activate_pending_key(connection, purpose, alg)
             if purpose == FEED:
                 await begin_epoch(connection, head.epoch, await read_clock(connection))
             await insert_audit_event(
@@ -64,5 +64,5 @@ async def kill_key(database: Database, kid: str, origin: Origin) -> KilledKey:
                 purpose=purpose,
             )
         keys = await list_signing_keys(connection)
-    active = [key.kid for key in keys if (key.purpose, key.state) == (purpose, "active")]
+    active = [key.kid for key in keys if (key.kind, key.state) == ((purpose, alg), "active")]
     return KilledKey(purpose, lived, active[0] if active else None)

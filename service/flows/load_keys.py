@@ -2,12 +2,15 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring, KeyringError
 from service.keys.master_keys import MasterKeys
-from service.keys.stored_key import generate_signing_key
-from service.oauth.signing_key import FEED, TOKEN, SigningKey
+from service.oauth.signing_key import FEED, RS256, TOKEN, SigningKey
+from service.sql.clients import list_signing_algorithms
 from service.sql.connection import Connection, Database
 from service.sql.instances import Instance, list_living_instances
 from service.sql.signing_keys import insert_signing_key, list_signing_keys, read_clock
@@ -16,26 +19,44 @@ from service.sql.signing_keys import insert_signing_key, list_signing_keys, read
 PENDING = timedelta(hours=24)
 
 
-async def create_first_keys(database: Database, master_keys: MasterKeys, issuer: str) -> None:
-    """An active and a pending key for each purpose, unless they exist.
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A key to make: for which purpose, with which algorithm, in which state."""
 
-    Any number of pods may do this at once: one pair comes of it.
+    purpose: str
+    alg: str
+    state: str
+
+
+# What there always is. Another algorithm gets a pending key alone: no verifier knows it yet.
+_ALWAYS = tuple(
+    _Wanted(purpose, RS256, state) for purpose in (TOKEN, FEED) for state in ("active", "pending")
+)
+
+
+async def create_missing_keys(database: Database, store: KeyStore) -> None:
+    """An active and a pending key for each purpose and algorithm in use, unless they exist.
+
+    Any number of pods may do this at once: one pair comes of it. The first key of an algorithm that
+    a client asks for anew is pending, and signs once verifiers can know it.
+    Raises DatabaseUnavailable, KeyringError, SignerUnavailable.
     """
     async with database.connection() as connection:
-        existing = {(key.purpose, key.state) for key in await list_signing_keys(connection)}
+        keys = await list_signing_keys(connection)
+        asked_for = await list_signing_algorithms(connection)
         now = await read_clock(connection)
-    missing = [
-        (purpose, state)
-        for purpose in (TOKEN, FEED)
-        for state in ("active", "pending")
-        if (purpose, state) not in existing
-    ]
+    existing = {_Wanted(key.purpose, key.alg, key.state) for key in keys}
+    used = {key.alg for key in keys if key.purpose == TOKEN} | set(asked_for)
+    others = [_Wanted(TOKEN, alg, "pending") for alg in sorted(used - {RS256})]
+    missing = [it for it in (*_ALWAYS, *others) if it not in existing]
     if missing:
-        await check_current_key(database, master_keys)
+        await check_current_key(database, store.master_keys)
         # Hundreds of milliseconds of CPU: off the event loop.
-        keys = await asyncio.to_thread(_generate, missing, master_keys, issuer, now)
+        made = await asyncio.to_thread(_generate, missing, store, now)
         async with database.transaction() as connection:
-            await insert_keys(connection, keys)
+            late = await insert_keys(connection, made)
+        for key in late:
+            store.discard(key)
 
 
 async def check_current_key(database: Database, master_keys: MasterKeys) -> None:
@@ -72,44 +93,46 @@ def _refuse_lack(lacking: list[str], file: str) -> None:
         )
 
 
-async def insert_keys(connection: Connection, keys: list[SigningKey]) -> None:
-    """Keep new keys, in an order that two pods share, so that they can't deadlock."""
-    for key in sorted(keys, key=lambda key: (key.purpose, key.state)):
-        await insert_signing_key(connection, key)
+async def insert_keys(connection: Connection, keys: list[SigningKey]) -> list[SigningKey]:
+    """Keep new keys, in an order that two pods share, so that they can't deadlock.
+
+    Those that came too late, another pod having made theirs, are given back.
+    """
+    ordered = sorted(keys, key=lambda key: (key.purpose, key.alg, key.state))
+    return [key for key in ordered if not await insert_signing_key(connection, key)]
 
 
-def generate_keys(master_keys: MasterKeys, issuer: str, now: datetime) -> list[SigningKey]:
-    """An active and a pending key for each purpose."""
-    wanted = [(purpose, state) for purpose in (TOKEN, FEED) for state in ("active", "pending")]
-    return _generate(wanted, master_keys, issuer, now)
+def generate_keys(store: KeyStore, now: datetime) -> list[SigningKey]:
+    """An active and a pending key for each purpose. Raises SignerUnavailable."""
+    return _generate(_ALWAYS, store, now)
 
 
-def _generate(
-    wanted: list[tuple[str, str]], master_keys: MasterKeys, issuer: str, now: datetime
-) -> list[SigningKey]:
+def _generate(wanted: Iterable[_Wanted], store: KeyStore, now: datetime) -> list[SigningKey]:
     return [
-        generate_signing_key(
-            issuer=issuer,
-            purpose=purpose,
-            state=state,
-            activates_at=now if state == "active" else now + PENDING,
-            master_keys=master_keys,
+        store.generate(
+            it.purpose,
+            it.alg,
+            state=it.state,
+            activates_at=now if it.state == "active" else now + PENDING,
         )
-        for purpose, state in wanted
+        for it in wanted
     ]
 
 
-async def renew_keys(database: Database, keyring: Keyring, issuer: str) -> None:
+async def renew_keys(database: Database, keyring: Keyring) -> None:
     """Make what the database lacks where keys were killed, and take over what it has.
 
-    Raises DatabaseUnavailable and KeyringError.
+    Raises DatabaseUnavailable, KeyringError, SignerUnavailable.
     """
-    await create_first_keys(database, keyring.master_keys, issuer)
+    await create_missing_keys(database, keyring.store)
     await load_keys(database, keyring)
 
 
 async def load_keys(database: Database, keyring: Keyring) -> None:
-    """Take over the database's keys. Raises DatabaseUnavailable and KeyringError."""
+    """Take over the database's keys.
+
+    Raises DatabaseUnavailable, KeyringError, SignerUnavailable.
+    """
     asked = time.monotonic()
     async with database.connection() as connection:
         keys = await list_signing_keys(connection)

@@ -8,8 +8,9 @@ from uuid import UUID
 from service.flows.begin_life import LossUnknown, begin_epoch, begin_life
 from service.flows.feed_reader import prove_heartbeat
 from service.flows.load_keys import check_current_key, generate_keys, insert_keys, load_keys
+from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring, KeyringError
-from service.keys.master_keys import MasterKeys
+from service.keys.signer import SignerUnavailable
 from service.oauth.feed import milliseconds
 from service.oauth.revocation import CLIENT_FACT_TTL, FACT_TTL, Revocation
 from service.oauth.signing_key import FEED, TOKEN, SigningKey
@@ -34,8 +35,7 @@ class NothingToRecover(Exception):
 async def recover(
     database: Database,
     feed: RedisFeed,
-    master_keys: MasterKeys,
-    issuer: str,
+    store: KeyStore,
     *,
     end_sessions: bool,
     anyway: bool = False,
@@ -44,13 +44,13 @@ async def recover(
 
     A key or session that was revoked in the lost time may be alive again: every signing key is
     killed and replaced, and `end_sessions` ends every session. `anyway`: of a living database too.
-    Raises NothingToRecover, DatabaseUnavailable.
+    Raises NothingToRecover, DatabaseUnavailable, SignerUnavailable.
     """
-    seen = await _try_without(database, feed, Keyring(issuer, master_keys), issuer, anyway=anyway)
+    seen = await _try_without(database, feed, Keyring(store), anyway=anyway)
     async with database.connection() as connection:
         now = await read_clock(connection)
-    await check_current_key(database, master_keys)
-    new_keys = await asyncio.to_thread(generate_keys, master_keys, issuer, now)
+    await check_current_key(database, store.master_keys)
+    new_keys = await asyncio.to_thread(generate_keys, store, now)
     ended = await _end_sessions(database, anyway=anyway) if end_sessions else 0
     async with database.transaction() as connection:
         left = max(await _lock(connection, anyway=anyway), seen)
@@ -67,14 +67,15 @@ async def recover(
 
 
 async def _try_without(
-    database: Database, feed: RedisFeed, keyring: Keyring, issuer: str, *, anyway: bool
+    database: Database, feed: RedisFeed, keyring: Keyring, *, anyway: bool
 ) -> str:
     """Return only where the feed can't give back what was lost; the epoch that it is in."""
+    issuer = keyring.store.issuer
     async with database.connection() as connection:
         if await read_state(connection) is None:
             raise NothingToRecover
     # Keys that do not unwrap prove nothing, and are replaced below.
-    with suppress(LossUnknown, KeyringError):
+    with suppress(LossUnknown, KeyringError, SignerUnavailable):
         await load_keys(database, keyring)
         await begin_life(database, feed, keyring, issuer)
         if not anyway:

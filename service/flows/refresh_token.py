@@ -77,7 +77,7 @@ class RefreshTokenGrant:
         return await self._flights.share(key, lambda: self._refresh(request))
 
     async def _refresh(self, request: RefreshRequest) -> SessionTokens:
-        self._issuer.signer()
+        self._issuer.signer(request.client)
         token = self._read(request.token)
         presented, fault = _present(token, request)
         asked = time.monotonic()

@@ -11,7 +11,7 @@ from service.sql.clients import restore_epoch
 from service.sql.connection import Connection
 from service.sql.lost_sessions import restore_claims_versions, restore_ends
 from service.sql.revocations import insert_revocation, restore_revocations
-from service.sql.signing_keys import activate_pending_keys, restore_death
+from service.sql.signing_keys import activate_pending_key, restore_death
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +40,19 @@ async def restore_entries(
             await _restore(connection, fact, since)
         await restore_revocations(connection, facts)
         clients |= {fact.subject for fact in facts if fact.kind == "client"}
-    if entries:
-        await activate_pending_keys(connection)
     return Concerned(sorted(clients), sorted(users))
 
 
 async def restore_kids(connection: Connection, kids: Sequence[str]) -> None:
     """Take back the deaths of signing keys; the pending ones take their place at once."""
     for kid in kids:
-        await restore_death(connection, kid)
+        await _restore_death(connection, kid)
     await restore_revocations(connection, [Fact("kid", kid, 0, None) for kid in kids])
-    await activate_pending_keys(connection)
+
+
+async def _restore_death(connection: Connection, kid: str) -> None:
+    if kind := await restore_death(connection, kid):
+        await activate_pending_key(connection, *kind)
 
 
 async def _restore(connection: Connection, fact: Fact, since: datetime) -> None:
@@ -58,7 +60,7 @@ async def _restore(connection: Connection, fact: Fact, since: datetime) -> None:
         case "client":
             await _restore_client(connection, fact, since)
         case "kid":
-            await restore_death(connection, fact.subject)
+            await _restore_death(connection, fact.subject)
         case _:  # `jti`: access tokens are not stored; `sid` and `stale` were taken back together
             pass
 

@@ -15,7 +15,7 @@ from service.oauth.key_life import (
     readiness,
 )
 from service.oauth.receipt import RECEIPT_TTL
-from service.oauth.signing_key import TOKEN, SigningKey
+from service.oauth.signing_key import RS256, TOKEN, SigningKey
 from service.sql.audit_events import insert_audit_event
 from service.sql.connection import Connection, Database
 from service.sql.feed_receipts import list_verifiers
@@ -37,10 +37,11 @@ class NoNextKey(Exception):
     """No pending key is there to take over; the text says what to do."""
 
 
-async def keep_keys(database: Database, keyring: Keyring, issuer: str, times: KeyTimes) -> None:
+async def keep_keys(database: Database, keyring: Keyring, times: KeyTimes) -> None:
     """Do what is due in the keys' lives, make what is missing, and take over what there is.
 
-    Any number of pods may do this at once. Raises DatabaseUnavailable, KeyringError.
+    Any number of pods may do this at once.
+    Raises DatabaseUnavailable, KeyringError, SignerUnavailable.
     """
     async with database.connection() as connection:
         due = await _due_steps(connection, times)
@@ -50,7 +51,7 @@ async def keep_keys(database: Database, keyring: Keyring, issuer: str, times: Ke
             # Again, under the lock: another pod may have been first.
             for step in await _due_steps(connection, times):
                 await _do(connection, step)
-    await renew_keys(database, keyring, issuer)
+    await renew_keys(database, keyring)
 
 
 async def _due_steps(connection: Connection, times: KeyTimes) -> list[Step]:
@@ -91,18 +92,26 @@ class Rotation:
 
 
 async def rotate_keys(
-    database: Database, times: KeyTimes, *, purpose: str = TOKEN, now: bool = False
+    database: Database,
+    times: KeyTimes,
+    *,
+    purpose: str = TOKEN,
+    alg: str = RS256,
+    now: bool = False,
 ) -> Rotation:
-    """Let the pending key take over: as soon as the verifiers have it, or at once.
+    """Let the pending key of that algorithm take over: when the verifiers have it, or at once.
 
     Raises NoNextKey, DatabaseUnavailable.
     """
     async with database.transaction() as connection:
         await lock_signing_keys(connection)
-        keys = [key for key in await list_signing_keys(connection) if key.purpose == purpose]
+        keys = [it for it in await list_signing_keys(connection) if it.kind == (purpose, alg)]
         pending = _one(keys, "pending")
         if pending is None:
-            raise NoNextKey("no key is pending: a running pod makes the next one within 15 seconds")
+            raise NoNextKey(
+                f"no {alg} key is pending: a running pod makes the next one within 15 seconds"
+                + ("" if alg == RS256 else ", if a client's tokens are signed with it")
+            )
         active = _one(keys, "active")
         at, verifiers = await read_clock(connection), await list_verifiers(connection, RECEIPT_TTL)
         ready = Readiness(at) if now else readiness(pending, at, times, verifiers)

@@ -13,7 +13,6 @@ from service.oauth.client import Client
 from service.oauth.errors import TemporarilyUnavailable
 from service.oauth.refresh_token import SECRET_BYTES, RefreshToken, RefreshTokens
 from service.oauth.session import Session
-from service.oauth.signing_key import TOKEN
 from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 
 # Beyond, a revocation's fact might lapse before a token that was made from an older answer.
@@ -52,10 +51,13 @@ class SessionIssuer:
             secret=secrets.token_bytes(SECRET_BYTES),
         )
 
-    def signer(self) -> Signer:
-        """The key that signs; asked for before anything is spent. Raises TemporarilyUnavailable."""
-        signer = self._keyring.key_set(TOKEN).active if self._keyring.is_loaded() else None
-        if signer is None or not self._keyring.is_confirmed(monotonic=time.monotonic()):
+    def signer(self, client: Client) -> Signer:
+        """The key that signs for the client; asked for before anything is spent.
+
+        Raises TemporarilyUnavailable.
+        """
+        signer = self._keyring.token_signer(client.signing_alg)
+        if signer is None:
             raise TemporarilyUnavailable("the server can't sign at present; try again shortly")
         return signer
 
@@ -87,7 +89,7 @@ class SessionIssuer:
         if time.monotonic() - asked > _MAX_STATEMENT_AGE_SECONDS:
             raise TemporarilyUnavailable("the server is overloaded; try again shortly")
         return SessionTokens(
-            access_token=sign(self.signer(), TYP, claims),
+            access_token=sign(self.signer(client), TYP, claims),
             expires_in=claims["exp"] - claims["iat"],
             scope=claims["scope"],
             refresh_token=self.refresh_tokens.write(token),

@@ -11,7 +11,7 @@ from migrations.files import MigrationError, judge, latest, load, read_applied
 from service.flows.load_keys import (
     check_current_key,
     check_current_refresh_key,
-    create_first_keys,
+    create_missing_keys,
 )
 from service.flows.rotate_keys import keep_keys
 from service.keys.keyring import Keyring
@@ -89,22 +89,21 @@ async def schema_fault(database: Database) -> str | None:
 async def prepare(
     database: Database,
     keyring: Keyring,
-    master_keys: MasterKeys,
-    issuer: str,
     times: KeyTimes,
 ) -> None:
     """Make what a new database lacks (feed, first keys) and load the keys.
 
-    Any number of pods may do this at once. Raises DatabaseUnavailable, KeyringError.
+    Any number of pods may do this at once.
+    Raises DatabaseUnavailable, KeyringError, SignerUnavailable.
     """
     epoch = uuid7(int(time.time() * 1000), os.urandom(RANDOM_BYTES))
     async with database.connection() as connection:
         await insert_feed(connection, genesis(str(epoch)))
-    await check_current_key(database, master_keys)
-    await check_current_refresh_key(database, master_keys)
-    await create_first_keys(database, master_keys, issuer)
+    await check_current_key(database, keyring.master_keys)
+    await check_current_refresh_key(database, keyring.master_keys)
+    await create_missing_keys(database, keyring.store)
     # What is due first: a key that is loaded signs from its moment on.
-    await keep_keys(database, keyring, issuer, times)
+    await keep_keys(database, keyring, times)
 
 
 async def report_pod(database: Database, pod: Instance) -> None:

@@ -13,6 +13,7 @@ from litestar.types import ExceptionHandlersMap
 
 from service.hashing import HashingBusy
 from service.http.headers import JSON, NO_STORE
+from service.keys.signer import SignerUnavailable
 from service.oauth.errors import (
     InvalidClient,
     InvalidToken,
@@ -53,7 +54,7 @@ def as_refusal(error: Exception) -> OAuthError:
         )
     if isinstance(error, NameTaken):
         return NameIsTaken(error.member)
-    if isinstance(error, DatabaseUnavailable | TimeoutError):
+    if isinstance(error, DatabaseUnavailable | SignerUnavailable | TimeoutError):
         return TemporarilyUnavailable("a dependency is away; try again shortly", reason=str(error))
     log.error("failure", exc_info=error)
     return ServerError("the server failed; the fault is logged")

@@ -7,54 +7,65 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 
+from service.keys.jwk import Verifier
+from service.keys.key_store import KeyringError, KeyStore
 from service.keys.master_keys import MasterKeys
-from service.keys.signer import RsaSigner, Signer, Verifier
-from service.keys.stored_key import KeyringError, unwrap_key
+from service.keys.signer import Signer, SignerUnavailable
 from service.oauth.jws import CompactJws
-from service.oauth.signing_key import FEED, TOKEN, SigningKey
+from service.oauth.signing_key import FEED, RS256, TOKEN, SigningKey
 
 # A pod signs tokens only with a key set that the database confirmed in these last seconds.
 CONFIRMED_TTL_SECONDS = 600.0
+
+
+Turns = tuple[tuple[float, Signer], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
     """The keys of one purpose: who signs, who verifies, and the JWK Set with its ETag.
 
-    `turns`: who signs from which monotonic second on, the latest first.
+    `turns`: by algorithm, who signs from which monotonic second on, the latest first.
     """
 
-    turns: tuple[tuple[float, Signer], ...]
+    turns: dict[str, Turns]
     verifiers: dict[str, Verifier]
     jwks: bytes
     etag: str
 
-    @property
-    def active(self) -> Signer | None:
-        """The key that signs at this moment: all pods switch at the same."""
+    def active(self, alg: str) -> Signer | None:
+        """The key that signs with that algorithm at this moment: all pods switch at the same."""
         now = time.monotonic()
-        return next((signer for begins, signer in self.turns if begins <= now), None)
+        return next((signer for begins, signer in self.turns.get(alg, ()) if begins <= now), None)
 
     @property
     def signer(self) -> Signer:
-        """The key that signs. Raises KeyringError when it was killed and no other is known yet."""
-        if self.active is None:
+        """The RS256 key that signs.
+
+        Raises KeyringError when it was killed and no other is known yet.
+        """
+        active = self.active(RS256)
+        if active is None:
             raise KeyringError("the signing key was killed, and the next is not known yet")
-        return self.active
+        return active
 
 
 class Keyring:
     """Signing keys by purpose, as the database last gave them. Nothing until `load`."""
 
-    def __init__(self, issuer: str, master_keys: MasterKeys) -> None:
-        self._issuer = issuer
-        self.master_keys = master_keys
-        self._signers: dict[str, RsaSigner] = {}
+    def __init__(self, store: KeyStore) -> None:
+        self.store = store
+        self._signers: dict[str, Signer] = {}
         self._sets: dict[str, KeySet] = {}
         self._killed: set[str] = set()
         self._confirmed_at = float("-inf")
         self.faults: list[str] = []
         self._listed: tuple[SigningKey, ...] = ()
+
+    @property
+    def master_keys(self) -> MasterKeys:
+        """The master keys of this pod."""
+        return self.store.master_keys
 
     def load(
         self, keys: Sequence[SigningKey], *, monotonic: float, now: datetime | None = None
@@ -64,14 +75,14 @@ class Keyring:
         `now`: what PostgreSQL's clock said then, so that a pending key begins to sign at its
         moment, also where the database is away by then. Without it no pending key does.
 
-        Raises KeyringError when an active key can't be unwrapped; what it had goes on then, but
-        for keys that the database no longer lists. Another key that can't be unwrapped is left out
-        of the key set and named in `faults`.
+        Raises KeyringError when an active key can't be opened; what it had goes on then, but for
+        keys that the database no longer lists. Another key that can't be opened is left out of the
+        key set and named in `faults`. Raises SignerUnavailable when hardware does not answer.
         """
         keys = [key for key in keys if key.state != "removed" and key.kid not in self._killed]
         listed = {key.kid for key in keys}
         self._keep(lambda kid: kid in listed)
-        self._unwrap(keys)
+        self._open(keys)
         begins = {
             key.kid: monotonic + (key.activates_at - now).total_seconds()
             for key in keys
@@ -90,18 +101,23 @@ class Keyring:
         if not new:
             return
         self._killed |= new
+        algorithms = {self._signers[kid].alg for kid in new if kid in self._signers}
         self._keep(lambda kid: kid not in new)
         for purpose, keys in self._sets.items():
-            if keys.active is None and keys.turns:
-                _, signer = keys.turns[-1]
-                self._sets[purpose] = replace(keys, turns=((float("-inf"), signer),))
+            turns = {
+                alg: ((float("-inf"), keys.turns[alg][-1][1]),)
+                for alg in algorithms
+                if keys.turns.get(alg) and keys.active(alg) is None
+            }
+            self._sets[purpose] = replace(keys, turns=keys.turns | turns)
 
     def _keep(self, may_stay: Callable[[str], bool]) -> None:
         self._signers = {kid: it for kid, it in self._signers.items() if may_stay(kid)}
         for purpose, keys in self._sets.items():
             kids = [kid for kid in keys.verifiers if may_stay(kid)]
             if len(kids) < len(keys.verifiers):
-                turns = tuple(turn for turn in keys.turns if may_stay(turn[1].kid))
+                signers = [turn for turns in keys.turns.values() for turn in turns]
+                turns = _by_algorithm(turn for turn in signers if may_stay(turn[1].kid))
                 self._sets[purpose] = self._publish(turns, kids)
 
     @property
@@ -121,6 +137,17 @@ class Keyring:
         """Seconds since the database last confirmed the keys; infinite before the first `load`."""
         return monotonic - self._confirmed_at
 
+    def token_signer(self, alg: str) -> Signer | None:
+        """The key that signs tokens with that algorithm; None when this pod may sign none.
+
+        An algorithm that is asked for anew has no key yet that verifiers know: RS256 signs until
+        it has. None also when the key set is too old: one of its keys may be dead.
+        """
+        if not self.is_confirmed(monotonic=time.monotonic()):
+            return None
+        keys = self._sets[TOKEN]
+        return keys.active(alg) or keys.active(RS256)
+
     def key_set(self, purpose: str) -> KeySet:
         """The keys of a purpose. Raises KeyError before the first `load`."""
         return self._sets[purpose]
@@ -133,16 +160,16 @@ class Keyring:
             return False
         return verifier.verify(jws.signing_input, jws.signature)
 
-    def _unwrap(self, keys: Sequence[SigningKey]) -> None:
-        """Load each key once; parsing one takes tens of milliseconds."""
+    def _open(self, keys: Sequence[SigningKey]) -> None:
+        """Open each key once; parsing one takes tens of milliseconds."""
         known = {key.kid: self._signers[key.kid] for key in keys if key.kid in self._signers}
         self.faults = []
         for key in keys:
             if key.kid in known:
                 continue
             try:
-                known[key.kid] = unwrap_key(key, self.master_keys, self._issuer)
-            except KeyringError as error:
+                known[key.kid] = self.store.open(key)
+            except (KeyringError, SignerUnavailable) as error:
                 if key.state == "active":
                     raise
                 self.faults.append(str(error))
@@ -152,17 +179,16 @@ class Keyring:
         self, keys: Sequence[SigningKey], purpose: str, begins: dict[str, float]
     ) -> KeySet:
         usable = [key for key in keys if key.purpose == purpose and key.kid in self._signers]
-        if not any(key.state == "active" for key in usable):
+        if not any((key.state, key.alg) == ("active", RS256) for key in usable):
             raise KeyringError(f"the database has no active {purpose} key")
-        turns = [
+        turns = _by_algorithm(
             (begins.get(key.kid, float("-inf")), self._signers[key.kid])
             for key in usable
             if key.state == "active" or key.kid in begins
-        ]
-        turns.sort(key=lambda turn: turn[0], reverse=True)
-        return self._publish(tuple(turns), [key.kid for key in usable])
+        )
+        return self._publish(turns, [key.kid for key in usable])
 
-    def _publish(self, turns: tuple[tuple[float, Signer], ...], kids: Sequence[str]) -> KeySet:
+    def _publish(self, turns: dict[str, Turns], kids: Sequence[str]) -> KeySet:
         jwks = [self._signers[kid].public_jwk for kid in kids]
         document = json.dumps({"keys": jwks}, separators=(",", ":")).encode()
         return KeySet(
@@ -171,3 +197,9 @@ class Keyring:
             jwks=document,
             etag=f'"{sha256(document).hexdigest()[:32]}"',
         )
+
+
+def _by_algorithm(turns: Iterable[tuple[float, Signer]]) -> dict[str, Turns]:
+    latest_first = sorted(turns, key=lambda turn: turn[0], reverse=True)
+    algorithms = {signer.alg for _, signer in latest_first}
+    return {alg: tuple(it for it in latest_first if it[1].alg == alg) for alg in algorithms}

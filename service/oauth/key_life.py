@@ -104,10 +104,10 @@ def _lacks(kid: str, verifiers: Sequence[KnownVerifier]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Activate:
-    """The pending key signs from now on; `replaced` retires."""
+    """The pending key signs from now on; `replaced` retires, where there is one."""
 
     kid: str
-    replaced: str
+    replaced: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def due_steps(
     steps: list[Step] = []
     for key in keys:
         signing = active.get(key.kind)
-        if key.state == "pending" and signing is not None:
+        if key.state == "pending":
             at = planned_activation(key, signing, now, times, verifiers)
             steps += _step_of_pending(key, signing, now, at, times.notice)
         elif key.state == "retiring" and (key.retiring_at or now) + times.retirement <= now:
@@ -150,24 +150,27 @@ def due_steps(
 
 def planned_activation(
     key: SigningKey,
-    active: SigningKey,
+    active: SigningKey | None,
     now: datetime,
     times: KeyTimes,
     verifiers: Sequence[KnownVerifier],
 ) -> datetime:
-    """When a pending key is to sign: at the rotation's time, or as soon as may be when asked to."""
-    if key.hastened:
+    """When a pending key is to sign: at the rotation's time, or as soon as may be when asked to.
+
+    The first of its algorithm signs as soon as may be: clients wait for it.
+    """
+    if key.hastened or active is None:
         return readiness(key, now, times, verifiers).at
     return max((key.published_at or now) + times.publication, active.activates_at + times.rotation)
 
 
 def _step_of_pending(
-    key: SigningKey, active: SigningKey, now: datetime, planned: datetime, notice: timedelta
+    key: SigningKey, active: SigningKey | None, now: datetime, planned: datetime, notice: timedelta
 ) -> list[Step]:
     has_come = key.activates_at <= now
     # Pods switch by the row's moment: what has come is not taken back.
-    if has_come and (planned <= now or key.hastened):
-        return [Activate(key.kid, active.kid)]
+    if has_come and (planned <= now or key.hastened or active is None):
+        return [Activate(key.kid, active.kid if active else None)]
     if planned <= now:
         return [Move(key.kid, now + notice)] if key.activates_at > now + notice else []
     if abs(planned - key.activates_at) > _SAME:

@@ -11,10 +11,14 @@ RS256 = "RS256"
 ES256 = "ES256"
 TOKEN_ALGORITHMS = (RS256, ES256)
 
+# RFC 7518 §3.3: at least 2048; more than 4096 would make each signature cost ten times one of 2048.
+RSA_BITS = 2048
+MAX_RSA_BITS = 4096
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
-    """A key pair; the private half is wrapped under the master key `wrap_key_id`.
+    """A key pair; the private half is wrapped under the master key `wrap_key_id`, or in hardware.
 
     `kid` is the RFC 7638 thumbprint of `public_jwk`, a JSON object of public members.
     `activates_at` is the moment from which it signs, by PostgreSQL's clock; `hastened`: an operator
@@ -26,8 +30,8 @@ class SigningKey:
     alg: str
     state: str
     public_jwk: str
-    wrapped_private_key: bytes
-    wrap_key_id: str
+    wrapped_private_key: bytes | None = None
+    wrap_key_id: str | None = None
     activates_at: datetime
     published_at: datetime | None = None
     retiring_at: datetime | None = None

@@ -159,6 +159,12 @@ async def list_allowed_origins(connection: Connection) -> list[str]:
     return [row["origin"] for row in rows]
 
 
+async def list_signing_algorithms(connection: Connection) -> list[str]:
+    """What the clients' tokens are signed with."""
+    rows = await connection.fetch("SELECT DISTINCT signing_alg FROM clients")
+    return [row["signing_alg"] for row in rows]
+
+
 async def lock_client(connection: Connection, client_id: str) -> str | None:
     """The client's type, its row locked until the transaction ends; None if there is none."""
     return await connection.fetchval("SELECT type FROM clients WHERE id = $1 FOR UPDATE", client_id)

@@ -20,14 +20,15 @@ async def list_signing_keys(connection: Connection) -> list[SigningKey]:
     return [SigningKey(**row) for row in rows]
 
 
-async def insert_signing_key(connection: Connection, key: SigningKey) -> None:
-    """Keep the key unless its purpose and algorithm have one in that state. One winner."""
-    await connection.execute(
+async def insert_signing_key(connection: Connection, key: SigningKey) -> bool:
+    """Whether the key was kept: its purpose and algorithm had none in that state. One winner."""
+    row = await connection.fetchrow(
         """
         INSERT INTO signing_keys (kid, purpose, alg, state, public_jwk, wrapped_private_key,
                                   wrap_key_id, activates_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
         ON CONFLICT DO NOTHING
+        RETURNING kid
         """,
         key.kid,
         key.purpose,
@@ -38,6 +39,7 @@ async def insert_signing_key(connection: Connection, key: SigningKey) -> None:
         key.wrap_key_id,
         key.activates_at,
     )
+    return row is not None
 
 
 async def lock_signing_keys(connection: Connection) -> None:
@@ -98,8 +100,11 @@ async def remove_signing_key(connection: Connection, kid: str) -> None:
     )
 
 
-async def kill_signing_key(connection: Connection, kid: str) -> tuple[str, bool] | None:
-    """Remove a key for good: its purpose, and whether it lived; None: there is none of that id."""
+async def kill_signing_key(connection: Connection, kid: str) -> tuple[str, str, bool] | None:
+    """Remove a key for good: its purpose and algorithm, and whether it lived.
+
+    None: there is none of that id.
+    """
     row = await connection.fetchrow(
         """
         UPDATE signing_keys
@@ -108,11 +113,11 @@ async def kill_signing_key(connection: Connection, kid: str) -> tuple[str, bool]
             killed_at = coalesce(signing_keys.killed_at, clock_timestamp())
         FROM (SELECT kid, killed_at FROM signing_keys WHERE kid = $1 FOR UPDATE) AS before
         WHERE signing_keys.kid = before.kid
-        RETURNING purpose, before.killed_at IS NULL AS lived
+        RETURNING purpose, alg, before.killed_at IS NULL AS lived
         """,
         kid,
     )
-    return (row["purpose"], row["lived"]) if row else None
+    return (row["purpose"], row["alg"], row["lived"]) if row else None
 
 
 async def rewrap_signing_key(
@@ -141,34 +146,37 @@ async def remove_signing_keys(connection: Connection, purpose: str) -> list[str]
     return [row["kid"] for row in rows]
 
 
-async def restore_death(connection: Connection, kid: str) -> None:
-    """Take a key's death back that the database lost."""
-    await connection.execute(
+async def restore_death(connection: Connection, kid: str) -> tuple[str, str] | None:
+    """Take a key's death back that the database lost: its purpose and algorithm, if it is known."""
+    row = await connection.fetchrow(
         """
         UPDATE signing_keys
         SET state = 'removed',
             removed_at = coalesce(removed_at, clock_timestamp()),
             killed_at = coalesce(killed_at, clock_timestamp())
         WHERE kid = $1
+        RETURNING purpose, alg
         """,
         kid,
     )
+    return (row["purpose"], row["alg"]) if row else None
 
 
-async def activate_pending_keys(connection: Connection) -> None:
-    """Make a pending key active at once where its purpose and algorithm have no active one."""
+async def activate_pending_key(connection: Connection, purpose: str, alg: str) -> None:
+    """Make the pending key active at once if its purpose and algorithm have no active one."""
     await connection.execute(
         """
         UPDATE signing_keys
         SET state = 'active', activates_at = least(activates_at, clock_timestamp())
-        WHERE state = 'pending'
+        WHERE purpose = $1
+          AND alg = $2
+          AND state = 'pending'
           AND NOT EXISTS (
-              SELECT FROM signing_keys AS other
-              WHERE other.purpose = signing_keys.purpose
-                AND other.alg = signing_keys.alg
-                AND other.state = 'active'
+              SELECT FROM signing_keys WHERE purpose = $1 AND alg = $2 AND state = 'active'
           )
-        """
+        """,
+        purpose,
+        alg,
     )
 
 

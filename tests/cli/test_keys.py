@@ -163,7 +163,7 @@ def test_a_key_from_elsewhere_becomes_the_next_one(watchword: Watchword, pod: Po
     [
         (b"", "not a private key in PEM form"),
         (pem(ec.generate_private_key(ec.SECP256R1()))[:80], "not a private key"),
-        (pem(ec.generate_private_key(ec.SECP256R1())), "not an RSA key"),
+        (pem(ec.generate_private_key(ec.SECP384R1())), "neither an RSA key nor one of"),
         (pem(rsa.generate_private_key(65537, 1024)), "2048 to 4096 bits"),  # noqa: S505
         (pem(rsa.generate_private_key(public_exponent=3, key_size=2048)), "exponent 65537"),
     ],
@@ -212,3 +212,16 @@ def test_a_wrap_key_without_a_signing_key_is_named(
     said = watchword("doctor", KEYS_DIR=str(folder)).out
     assert "none is under wrap-9.key: it can go, unless it is the next" in said
     assert "wrap-1.key: it can go" not in said
+
+
+def test_a_key_of_p_256_signs_tokens_and_no_feed(watchword: Watchword) -> None:
+    """DESIGN §4: a feed key is an RSA key, which is verified in no time."""
+    key = pem(ec.generate_private_key(ec.SECP256R1()))
+    refused = watchword("keys", "import", "-", "--purpose", "feed", stdin=key)
+    assert refused.errors == ["the feed is signed with an RSA key"]
+    assert watchword("keys", "import", "-", stdin=key).code == 0
+    listed = [json.loads(it) for it in watchword("keys", "list", "--json").out.splitlines()]
+    (one,) = (it for it in listed if it["alg"] == "ES256")
+    assert (one["for"], one["state"], one["next"]) == ("token", "pending", "signs")
+    # Nobody asks for ES256: no other takes its place.
+    assert watchword("keys", "kill", one["kid"]).out.startswith(f"{one['kid']} is dead; no key")

@@ -22,6 +22,7 @@ LEAST = {"issuer": "https://auth.example.com"}
 OWN = {
     *("issuer", "database_url", "redis_url", "migrate_database_url", "keys_dir", "listen"),
     *("tls_certificate", "tls_private_key", "drain", "grace", "trusted_proxies", "allowed_hosts"),
+    *("pkcs11_module", "pkcs11_token", "pkcs11_pin"),
 }
 
 Values = dict[str, Any]

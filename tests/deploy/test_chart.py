@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from service.environment import read_environment
-from service.settings import _SCHEMES, Settings, load_settings
+from service.setting_faults import SECRETS
+from service.settings import Settings, load_settings
 from tests.deploy.chart import (
     CHART,
     LEAST,
@@ -44,7 +45,7 @@ def pod_of(objects: list[Object]) -> Object:
 def test_a_pod_has_the_time_that_its_drain_and_its_grace_take(rendered: list[Object]) -> None:
     pod = pod_of(rendered)
     given = environment(pod["containers"][0])
-    values, faults = read_environment(Settings, _SCHEMES, given)
+    values, faults = read_environment(Settings, SECRETS, given)
     assert not [it for it in faults if "_URL" not in it]
     least = (values["drain"] + values["grace"]).total_seconds()
     # Two seconds more for its goodbye, and some for the process to end.
@@ -85,6 +86,21 @@ def test_a_setting_arrives_as_it_was_written(tmp_path: Path) -> None:
     names = ("LOG_LEVEL", "MAX_CONNECTIONS", "ALL_VERIFIERS_REPORT", "AUDIT_RETENTION")
     arrived = [given[f"WATCHWORD_{name}"] for name in (*names, "KEY_ROTATION")]
     assert arrived == ["debug", "10000000", "yes", "30d", "864000"]
+
+
+def test_hardware_keeps_the_keys_where_it_is_named() -> None:
+    given = {"module": "/opt/hsm/lib.so", "token": "auth", "existingSecret": "hsm"}
+    pod = pod_of(render({**LEAST, "pkcs11": given}))
+    (serve,) = pod["containers"]
+    seen = {
+        name.removeprefix("WATCHWORD_PKCS11_"): text
+        for name, text in environment(serve).items()
+        if "PKCS11" in name
+    }
+    pin = "/run/secrets/watchword-pkcs11/pin"
+    assert seen == {"MODULE": "/opt/hsm/lib.so", "TOKEN": "auth", "PIN_FILE": pin}
+    assert "pkcs11" in mounts(serve)
+    assert "pkcs11" not in mounts(pod["initContainers"][0])
 
 
 def test_no_secret_stands_in_the_environment(rendered: list[Object]) -> None:

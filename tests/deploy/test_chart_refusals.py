@@ -45,6 +45,7 @@ PROXY = {"trustedProxies": ["10.0.0.0/8"]}
         ({**LEAST, "replicas": 0}, "replicas"),
         ({**LEAST, "database": {"existingSecret": ""}}, "database"),
         ({**LEAST, "image": {"digest": "sha256:abc"}}, "digest"),
+        ({**LEAST, "pkcs11": {"module": "/opt/hsm/lib.so", "token": "auth"}}, "pkcs11"),
         ({**LEAST, "extraEnv": [{"name": "WATCHWORD_DRAIN", "value": "1h"}]}, "extraEnv"),
         ({**LEAST, **PROXY, "publicPaths": ["/"]}, "publicPaths"),
         ({**LEAST, **PROXY, "publicPaths": ["/metrics"]}, "publicPaths"),

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from service.keys.sign import sign
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from service.oauth.feed import ENTRY_TYP, Head, entry_claims
 from service.oauth.jws import decode_base64url
 from tests.conftest import AUDIENCE
@@ -202,7 +202,7 @@ def test_a_forged_entry_is_refused_and_voids_nothing(
 def forge(site: Deployment, token: str) -> None:
     """Put an entry into the stream that chains rightly, under the name of the feed's key."""
     keys = site.pods[0].http.get("/.well-known/watchword-feed-keys.json").json()["keys"]
-    forger, beat = RsaSigner.generate(), site.checked()
+    forger, beat = PrivateKey.generate(), site.checked()
     forger.kid = keys[0]["kid"]
     place = Head(beat["epoch"], beat["head"], decode_base64url(beat["digest"]) or b"")
     claims = entry_claims(site.issuer, place, [])

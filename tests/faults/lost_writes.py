@@ -69,7 +69,7 @@ async def begin_anew(opened: Parts) -> Parts:
         await connection.execute("DELETE FROM revocations")
         head = await lock_head(connection)
         await begin_epoch(connection, head.epoch, await read_clock(connection))
-    await renew_keys(opened.database, opened.keyring, opened.settings.issuer)
+    await renew_keys(opened.database, opened.keyring)
     await wipe_redis(opened)
     parts = replace(opened, keeper=new_keeper(opened))
     for _ in range(3):

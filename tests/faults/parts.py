@@ -12,6 +12,7 @@ from service.app import open_database, open_redis
 from service.flows.feed_reader import prove_entry, prove_heartbeat, read_tail
 from service.flows.keep_feed import FeedKeeper
 from service.flows.start import prepare
+from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring
 from service.keys.master_keys import read_master_keys
 from service.metrics import Metrics
@@ -105,7 +106,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     master_keys = read_master_keys(settings.keys_dir)
     database, connection = open_database(settings), open_redis(settings)
     feed = RedisFeed(connection, settings.redis_prefix)
-    keyring, metrics = Keyring(settings.issuer, master_keys), Metrics()
+    keyring, metrics = Keyring(KeyStore(issuer=settings.issuer, master_keys=master_keys)), Metrics()
     redis = Redis.from_url(settings.redis_url.reveal())
     parts = Parts(
         settings=settings,
@@ -118,7 +119,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         redis=redis,
     )
     try:
-        await prepare(database, keyring, master_keys, settings.issuer, settings.key_times)
+        await prepare(database, keyring, settings.key_times)
         yield parts
     finally:
         await database.close()

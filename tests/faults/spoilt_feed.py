@@ -3,14 +3,14 @@
 from uuid import UUID
 
 from service.keys.sign import sign
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from service.oauth.feed import ENTRY_TYP, entry_claims, next_head
 from service.oauth.signing_key import FEED
 from service.oauth.uuid7 import next_epoch
 from tests.faults.lost_writes import wipe_redis
 from tests.faults.parts import Parts
 
-STRANGER = RsaSigner.generate()
+STRANGER = PrivateKey.generate()
 
 
 async def stream(parts: Parts) -> list[tuple[str, str]]:
@@ -57,7 +57,7 @@ async def one_twice(parts: Parts) -> None:
     await rewrite(parts, [*rows, (rows[-1][0].replace("-0", "-1"), rows[-1][1])])
 
 
-async def forge_last(parts: Parts, signer: RsaSigner | None = None, **members: object) -> None:
+async def forge_last(parts: Parts, signer: PrivateKey | None = None, **members: object) -> None:
     """Replace the last entry by one with other claims, or of another signer."""
     rows, head = await stream(parts), await parts.head()
     claims = entry_claims(parts.settings.issuer, head, [])

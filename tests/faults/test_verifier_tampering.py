@@ -13,7 +13,7 @@ from redis import Redis
 
 from service.embedded.redis import EmbeddedRedis
 from service.keys.sign import sign
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from tests.faults.processes import Client, Deployment, open_deployment
 from tests.faults.verifiers import (
     SLACK,
@@ -50,7 +50,7 @@ def delete_one(it: Tampered) -> Callable[[], None]:
 
 def forge_an_entry(it: Tampered) -> Callable[[], None]:
     """An entry by another key takes the place of the next one."""
-    kept, stranger = it.rows(), RsaSigner.generate()
+    kept, stranger = it.rows(), PrivateKey.generate()
 
     def run() -> None:
         number = int(kept[-1][0].split("-")[0]) + 1 if kept else 1

@@ -30,6 +30,8 @@ ROW = {
     "first_party": False,
     "refresh_delivery": "body",
     "allowed_origins": [],
+    "signing_alg": "RS256",
+    "administrator": False,
     "enabled": True,
     "secret_digests": [],
 }

@@ -105,7 +105,7 @@ async def test_without_a_key_nothing_is_signed(
 ) -> None:
     """Nor is the answer given that the killed key signed a moment ago."""
     pulse.sign(BEAT)
-    killed = replace(parts.keyring.key_set(FEED), turns=())
+    killed = replace(parts.keyring.key_set(FEED), turns={})
     monkeypatch.setitem(parts.keyring._sets, FEED, killed)
     with pytest.raises(KeyringError):
         pulse.sign(BEAT)

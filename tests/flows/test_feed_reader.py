@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.flows.feed_reader import read_tail
 from service.keys.sign import sign
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from service.oauth.feed import ENTRY_TYP, HEARTBEAT_TYP, Head, entry_claims, genesis, next_head
 from service.oauth.jws import encode_base64url
 from service.oauth.signing_key import FEED
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 EPOCH = "0190b6d2-0000-7000-8000-000000000000"
 LENGTH = 6
-STRANGER = RsaSigner.generate()
+STRANGER = PrivateKey.generate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def forge(
     subject: str,
     *,
     typ: str = ENTRY_TYP,
-    signer: RsaSigner | None = None,
+    signer: PrivateKey | None = None,
     **members: object,
 ) -> str:
     """The entry that follows a head, or one that looks like it."""

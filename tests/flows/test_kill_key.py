@@ -8,6 +8,7 @@ import pytest
 from service.flows.kill_key import UnknownKey, kill_key
 from service.flows.origin import OPERATOR
 from service.flows.rotate_keys import keep_keys
+from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring
 from service.keys.master_keys import read_master_keys
 from service.keys.sign import sign
@@ -115,11 +116,13 @@ async def test_a_dead_key_does_not_come_back_whatever_the_database_says(parts: P
             old,
         )
     settings = parts.settings
-    await keep_keys(parts.database, parts.keyring, settings.issuer, settings.key_times)
+    await keep_keys(parts.database, parts.keyring, settings.key_times)
     assert old not in jwks(parts.keyring)
-    fresh = Keyring(settings.issuer, read_master_keys(settings.keys_dir))
+    fresh = Keyring(
+        KeyStore(issuer=settings.issuer, master_keys=read_master_keys(settings.keys_dir))
+    )
     heartbeat = await parts.heartbeat()
     assert heartbeat is not None
     fresh.drop(heartbeat.killed_kids)
-    await keep_keys(parts.database, fresh, settings.issuer, settings.key_times)
+    await keep_keys(parts.database, fresh, settings.key_times)
     assert old not in jwks(fresh)

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.app import open_database
-from service.flows.load_keys import create_first_keys, load_keys
+from service.flows.load_keys import create_missing_keys, load_keys
+from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring
 from service.keys.master_keys import MasterKeys, read_master_keys
 from service.oauth.signing_key import FEED, TOKEN, SigningKey
@@ -53,10 +54,15 @@ async def test_five_pods_at_once_make_one_pair_of_each(
 ) -> None:
     """JWKS-5: each finds the database empty, each makes four keys, four remain; nobody fails."""
     pods = [open_database(empty) for _ in range(5)]
-    await asyncio.gather(*(create_first_keys(pod, master_keys, empty.issuer) for pod in pods))
+    await asyncio.gather(
+        *(
+            create_missing_keys(pod, KeyStore(issuer=empty.issuer, master_keys=master_keys))
+            for pod in pods
+        )
+    )
     keys = await keys_in(database)
     assert count(keys) == ONE_OF_EACH
-    rings = [Keyring(empty.issuer, master_keys) for _ in pods]
+    rings = [Keyring(KeyStore(issuer=empty.issuer, master_keys=master_keys)) for _ in pods]
     for pod, ring in zip(pods, rings, strict=True):
         await load_keys(pod, ring)
         await pod.close()
@@ -69,7 +75,7 @@ async def test_first_key_signs_at_once_and_the_next_a_day_later(
     empty: Settings, database: Database, master_keys: MasterKeys
 ) -> None:
     """JWKS-4: the very first is active at once; a pending key waits 24 hours by default."""
-    await create_first_keys(database, master_keys, empty.issuer)
+    await create_missing_keys(database, KeyStore(issuer=empty.issuer, master_keys=master_keys))
     keys = {(key.purpose, key.state): key for key in await keys_in(database)}
     now = datetime.now(UTC)
     for purpose in (TOKEN, FEED):
@@ -83,15 +89,15 @@ async def test_keys_that_exist_are_kept_and_a_missing_one_is_made(
     empty: Settings, database: Database, master_keys: MasterKeys
 ) -> None:
     """JWKS-5: there is always a next one."""
-    await create_first_keys(database, master_keys, empty.issuer)
+    await create_missing_keys(database, KeyStore(issuer=empty.issuer, master_keys=master_keys))
     before = {key.kid: (key.purpose, key.state) for key in await keys_in(database)}
-    await create_first_keys(database, master_keys, empty.issuer)
+    await create_missing_keys(database, KeyStore(issuer=empty.issuer, master_keys=master_keys))
     assert {key.kid for key in await keys_in(database)} == set(before)
     async with database.connection() as connection:
         await connection.execute(
             "DELETE FROM signing_keys WHERE purpose = 'token' AND state = 'pending'"
         )
-    await create_first_keys(database, master_keys, empty.issuer)
+    await create_missing_keys(database, KeyStore(issuer=empty.issuer, master_keys=master_keys))
     after = await keys_in(database)
     assert count(after) == ONE_OF_EACH
     kept = {kid for kid, kind in before.items() if kind != (TOKEN, "pending")}
@@ -102,8 +108,8 @@ async def test_loaded_keys_are_confirmed_as_of_the_question(
     empty: Settings, database: Database, master_keys: MasterKeys
 ) -> None:
     """The answer may be late; the ten minutes count from when it was asked."""
-    await create_first_keys(database, master_keys, empty.issuer)
-    ring = Keyring(empty.issuer, master_keys)
+    await create_missing_keys(database, KeyStore(issuer=empty.issuer, master_keys=master_keys))
+    ring = Keyring(KeyStore(issuer=empty.issuer, master_keys=master_keys))
     asked = time.monotonic()
     async with database.connection() as held:
         await held.execute("BEGIN; LOCK TABLE signing_keys IN ACCESS EXCLUSIVE MODE")

@@ -9,6 +9,7 @@ import pytest
 
 from service.app import open_database
 from service.flows.start import prepare, report_pod
+from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring, KeyringError
 from service.keys.master_keys import read_master_keys
 from service.sql.instances import Instance
@@ -36,13 +37,13 @@ async def test_a_pod_waits_until_every_other_has_the_key(
     shutil.copy(tmp_path / f"{current}-1.key", tmp_path / file)
     (tmp_path / "current").write_text("wrap 1\nrefresh 1\n".replace(f"{current} 1", f"{current} 2"))
     master_keys = read_master_keys(tmp_path)
-    keyring = Keyring(settings.issuer, master_keys)
+    keyring = Keyring(KeyStore(issuer=settings.issuer, master_keys=master_keys))
     database = open_database(settings)
     try:
         await report_pod(database, OLD)
         await report_pod(database, replace(OLD, id=uuid4(), name="old:2"))
         with pytest.raises(KeyringError) as refused:
-            await prepare(database, keyring, master_keys, settings.issuer, settings.key_times)
+            await prepare(database, keyring, settings.key_times)
         assert str(refused.value) == (
             f"old:1, old:2 lack the master key {file}: name the key before it in `current` again, "
             f"roll {file} out to every pod, then move `current`"
@@ -52,7 +53,7 @@ async def test_a_pod_waits_until_every_other_has_the_key(
             await connection.execute(
                 "UPDATE instances SET wrap_key_ids = '{1,2}', refresh_key_ids = '{1,2}'"
             )
-        await prepare(database, keyring, master_keys, settings.issuer, settings.key_times)
+        await prepare(database, keyring, settings.key_times)
         assert keyring.is_loaded()
     finally:
         await database.close()

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from service.flows import beat_feed
 from service.keys.sign import sign
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from service.oauth.feed import HEARTBEAT_TYP, heartbeat_claims
 from tests.conftest import MakeSettings
 from tests.faults.parts import (
@@ -23,7 +23,7 @@ from tests.faults.parts import (
 
 pytestmark = pytest.mark.anyio
 
-STRANGER = RsaSigner.generate()
+STRANGER = PrivateKey.generate()
 Tamper = Callable[[Parts], Awaitable[None]]
 
 

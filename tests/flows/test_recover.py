@@ -16,6 +16,7 @@ from service.flows.feed_reader import prove_heartbeat
 from service.flows.load_keys import load_keys
 from service.flows.manage_clients import create_client
 from service.flows.recover import NothingToRecover, recover
+from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring
 from service.keys.master_keys import read_master_keys
 from service.keys.sign import sign
@@ -90,8 +91,10 @@ async def run(
     return await recover(
         parts.database,
         parts.feed,
-        read_master_keys(parts.settings.keys_dir),
-        parts.settings.issuer,
+        KeyStore(
+            issuer=parts.settings.issuer,
+            master_keys=read_master_keys(parts.settings.keys_dir),
+        ),
         end_sessions=end_sessions,
         anyway=anyway,
     )
@@ -241,7 +244,7 @@ async def test_the_new_epoch_is_later_than_the_one_that_was_lost(parts: Parts) -
 
 async def cut_off(parts: Parts) -> Callable[[], Awaitable[str]]:
     """A pod that hears of nothing from here on but Redis; to be called: it beats."""
-    keyring = Keyring(parts.settings.issuer, parts.keyring.master_keys)
+    keyring = Keyring(KeyStore(issuer=parts.settings.issuer, master_keys=parts.keyring.master_keys))
     await load_keys(parts.database, keyring)
     async with parts.database.connection() as connection:
         state = await read_state(connection)

@@ -6,9 +6,9 @@ import pytest
 
 from service.flows.begin_life import LossUnknown, begin_epoch, begin_life
 from service.flows.load_keys import renew_keys
-from service.oauth.signing_key import FEED, TOKEN
+from service.oauth.signing_key import FEED, RS256, TOKEN
 from service.sql.feed import lock_head
-from service.sql.signing_keys import activate_pending_keys, read_clock
+from service.sql.signing_keys import activate_pending_key, read_clock
 from tests.conftest import MakeSettings
 from tests.faults.lost_writes import (
     begin_anew,
@@ -66,8 +66,9 @@ async def kill(parts: Parts, *kids: str) -> None:
         )
         await write_fact(parts, "kid", kid)
     async with parts.database.connection() as connection:
-        await activate_pending_keys(connection)
-    await renew_keys(parts.database, parts.keyring, parts.settings.issuer)
+        for purpose in (TOKEN, FEED):
+            await activate_pending_key(connection, purpose, RS256)
+    await renew_keys(parts.database, parts.keyring)
 
 
 async def is_dead(parts: Parts, kid: str) -> bool:

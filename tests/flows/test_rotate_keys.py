@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 
 from service.flows.rotate_keys import NoNextKey, keep_keys, rotate_keys
+from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring
 from service.keys.master_keys import read_master_keys
 from service.keys.sign import sign
@@ -31,7 +32,7 @@ async def parts(make_settings: MakeSettings) -> AsyncIterator[Parts]:
 
 async def keep(parts: Parts, ring: Keyring | None = None) -> None:
     settings = parts.settings
-    await keep_keys(parts.database, ring or parts.keyring, settings.issuer, settings.key_times)
+    await keep_keys(parts.database, ring or parts.keyring, settings.key_times)
 
 
 async def execute(parts: Parts, statement: str, *values: object) -> None:
@@ -101,7 +102,9 @@ async def test_five_pods_at_once_rotate_once(parts: Parts) -> None:
     await keep(parts)
     await age(parts, 30 * 24)
     master_keys = read_master_keys(parts.settings.keys_dir)
-    rings = [Keyring(parts.settings.issuer, master_keys) for _ in range(5)]
+    rings = [
+        Keyring(KeyStore(issuer=parts.settings.issuer, master_keys=master_keys)) for _ in range(5)
+    ]
     await asyncio.gather(*(keep(parts, ring) for ring in rings))
     for ring in rings:
         await keep(parts, ring)
@@ -123,7 +126,9 @@ async def test_all_pods_switch_at_the_moment_in_the_row(parts: Parts) -> None:
         pending,
     )
     master_keys = read_master_keys(parts.settings.keys_dir)
-    rings = [Keyring(parts.settings.issuer, master_keys) for _ in range(3)]
+    rings = [
+        Keyring(KeyStore(issuer=parts.settings.issuer, master_keys=master_keys)) for _ in range(3)
+    ]
     for ring in rings:
         async with parts.database.connection() as connection:
             keys = await list_signing_keys(connection)

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from service.app import App
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from service.settings import Settings
 from tests.conftest import AUDIENCE, MakeClient, RegisteredClient
 from tests.http.canary import canary
@@ -28,9 +28,9 @@ def forge(app: App, caller: RegisteredClient) -> Forge:
 
 
 @pytest.fixture(scope="session")
-def attacker() -> RsaSigner:
+def attacker() -> PrivateKey:
     """A key of the attacker's own."""
-    return RsaSigner.generate()
+    return PrivateKey.generate()
 
 
 @pytest.fixture

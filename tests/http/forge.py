@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 
 from service.app import App
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from service.oauth.jws import encode_base64url
 from service.oauth.signing_key import TOKEN
 from tests.conftest import AUDIENCE, RegisteredClient
@@ -31,10 +31,10 @@ class Forge:
     client_id: str
 
     @property
-    def signer(self) -> RsaSigner:
+    def signer(self) -> PrivateKey:
         """The pod's own active key."""
         signer = self.app.services.keyring.key_set(TOKEN).signer
-        assert isinstance(signer, RsaSigner)
+        assert isinstance(signer, PrivateKey)
         return signer
 
     def header(self, **changes: str | None) -> bytes:

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.app import App, create_app, open_database
 from service.http.services import Readiness, Services
+from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring
 from service.keys.master_keys import read_master_keys
 from service.settings import Settings
@@ -86,7 +87,9 @@ async def test_lost_postgresql_is_named_and_leaves_the_pod_ready(
 
 
 async def test_keys_not_confirmed_for_10_minutes_are_named(app: App, settings: Settings) -> None:
-    keyring = Keyring(settings.issuer, read_master_keys(settings.keys_dir))
+    keyring = Keyring(
+        KeyStore(issuer=settings.issuer, master_keys=read_master_keys(settings.keys_dir))
+    )
     async with pod(replace(app.services, keyring=keyring)) as http:
         answer = await http.get("/readyz")
         assert (answer.status_code, answer.json()["degraded"]) == (200, ["signing keys"])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from service.oauth.jws import encode_base64url
 from service.settings import Settings
 from tests.conftest import RegisteredClient
@@ -146,7 +146,7 @@ async def test_atk_20_broken_utf_8(active: Active, forge: Forge) -> None:
 
 async def test_atk_22_random_kids(active: Active, forge: Forge) -> None:
     """ATK-22: the issuer knows its keys; no kid makes it fetch or ask anything."""
-    attacker = RsaSigner.generate()
+    attacker = PrivateKey.generate()
     for _ in range(50):
         kid = json.dumps(encode_base64url(secrets.token_bytes(32)))
         assert not await active(forge.token(header=forge.header(kid=kid), sign=attacker.sign))

@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from service.app import App, create_app
+from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring
 from service.keys.master_keys import read_master_keys
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from service.oauth.signing_key import FEED, TOKEN, SigningKey
 from service.settings import Settings
 from service.sql.signing_keys import list_signing_keys
@@ -80,7 +81,7 @@ async def test_atk_2_public_key_as_hmac_secret(
 @pytest.mark.parametrize("alg", ["PS256", "RS384", "RS512", "rs256", "RS256 ", "EdDSA"])
 async def test_atk_3_other_algorithm_of_our_key(active: Active, forge: Forge, alg: str) -> None:
     """ATK-3: one algorithm a key, in exact case (RFC 8725 §3.1), though the key made it."""
-    key, sha256 = forge.signer._private_key, hashes.SHA256()
+    key, sha256 = forge.signer._key, hashes.SHA256()
     pss = padding.PSS(padding.MGF1(sha256), 32)
     signers = {
         "PS256": lambda m: key.sign(m, pss, sha256),
@@ -115,7 +116,7 @@ async def test_atk_3_encrypted_token(active: Active, forge: Forge, alg: str, seg
 
 @pytest.mark.parametrize("kid", ["the attacker's", "ours", "none"])
 async def test_atk_4_embedded_key(
-    active: Active, forge: Forge, attacker: RsaSigner, kid: str
+    active: Active, forge: Forge, attacker: PrivateKey, kid: str
 ) -> None:
     """ATK-4: a `jwk` in the header is never trusted, though it made the signature."""
     named = {"the attacker's": attacker.kid, "ours": forge.signer.kid, "none": None}[kid]
@@ -131,7 +132,7 @@ async def test_atk_4_embedded_key(
     ["http://169.254.169.254/", "file:///etc/passwd", "https://evil.example/jwks", "canary"],
 )
 async def test_atk_5_keys_elsewhere(
-    active: Active, forge: Forge, attacker: RsaSigner, member: str, url: str
+    active: Active, forge: Forge, attacker: PrivateKey, member: str, url: str
 ) -> None:
     """ATK-5: `jku` and `x5u` are never followed (RFC 8725 §3.10)."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -145,10 +146,10 @@ async def test_atk_5_keys_elsewhere(
 
 
 async def test_atk_5_embedded_certificate(
-    active: Active, forge: Forge, attacker: RsaSigner
+    active: Active, forge: Forge, attacker: PrivateKey
 ) -> None:
     """ATK-5: an `x5c` is no key either."""
-    key = attacker._private_key.public_key()
+    key = attacker._key.public_key()
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     header = forge.header(x5c=json.dumps([base64.b64encode(der).decode()]))
     assert not await active(forge.token(header=header, sign=attacker.sign))
@@ -189,7 +190,7 @@ async def test_atk_6_nearly_our_kid(active: Active, forge: Forge, change) -> Non
 
 
 async def test_atk_7_key_of_another_issuer_or_purpose(
-    active: Active, forge: Forge, app: App, attacker: RsaSigner
+    active: Active, forge: Forge, app: App, attacker: PrivateKey
 ) -> None:
     """ATK-7: unknown, another's, and our own key that signs the feed."""
     feed = app.services.keyring.key_set(FEED).signer
@@ -223,7 +224,11 @@ async def test_atk_7_removed_and_unknown_key(
 
 def _pod_with(app: App, keys: list[SigningKey]) -> App:
     """The shared pod with a keyring of its own."""
-    keyring = Keyring(app.services.issuer, read_master_keys(app.services.settings.keys_dir))
+    keyring = Keyring(
+        KeyStore(
+            issuer=app.services.issuer, master_keys=read_master_keys(app.services.settings.keys_dir)
+        )
+    )
     keyring.load(keys, monotonic=time.monotonic())
     services = replace(app.services, keyring=keyring)
     return App(asgi=create_app(services), services=services)

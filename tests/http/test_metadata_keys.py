@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from service.app import App, create_app
+from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring
 from service.keys.master_keys import read_master_keys
 from service.settings import Settings
@@ -187,7 +188,9 @@ async def test_starting_pod_has_no_keys_to_show(
     app: App, settings: Settings, path: str, method: str
 ) -> None:
     """JWKS-1: 503 with Retry-After, not an empty set, which verifiers would keep for minutes."""
-    keyring = Keyring(settings.issuer, read_master_keys(settings.keys_dir))
+    keyring = Keyring(
+        KeyStore(issuer=settings.issuer, master_keys=read_master_keys(settings.keys_dir))
+    )
     services = replace(app.services, keyring=keyring)
     async with http_to(App(asgi=create_app(services), services=services)) as http:
         answer = await http.request(method, path)

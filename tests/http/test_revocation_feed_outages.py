@@ -224,7 +224,7 @@ async def test_without_a_key_of_the_feed_nothing_is_signed(
     await publish(pod)
     follower = await Follower(pod).catch_up()
     keyring = pod.services.keyring
-    killed = replace(keyring.key_set(FEED), turns=())
+    killed = replace(keyring.key_set(FEED), turns={})
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(keyring._sets, FEED, killed)
         answer = await follower.get(epoch=follower.epoch, after=follower.number, wait=0)

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 import pytest
 
 from service.app import App, create_app
+from service.keys.key_store import KeyStore
 from service.keys.keyring import CONFIRMED_TTL_SECONDS, Keyring, KeyringError
 from service.keys.master_keys import MasterKeys, read_master_keys
 from service.keys.sign import sign
-from service.keys.signer import RsaSigner
-from service.keys.stored_key import generate_signing_key
+from service.keys.signer import PrivateKey
 from service.keys.wrapping import associated_data, wrap
 from service.oauth.jws import CompactJws, encode_base64url, parse_compact
-from service.oauth.signing_key import FEED, TOKEN, SigningKey
+from service.oauth.signing_key import FEED, RS256, TOKEN, SigningKey
 from service.settings import Settings
 from service.sql.signing_keys import list_signing_keys
 from tests.conftest import MakeClient, http_to
@@ -28,9 +28,8 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def generate(purpose: str, state: str) -> SigningKey:
-    return generate_signing_key(
-        issuer=ISSUER, purpose=purpose, state=state, activates_at=NOW, master_keys=MASTER_KEYS
-    )
+    store = KeyStore(issuer=ISSUER, master_keys=MASTER_KEYS)
+    return store.generate(purpose, RS256, state=state, activates_at=NOW)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ def made() -> dict[str, SigningKey]:
 
 
 def keyring(issuer: str = ISSUER, master_keys: MasterKeys = MASTER_KEYS) -> Keyring:
-    return Keyring(issuer, master_keys)
+    return Keyring(KeyStore(issuer=issuer, master_keys=master_keys))
 
 
 def loaded(*keys: SigningKey) -> Keyring:
@@ -77,7 +76,7 @@ def test_new_key_is_wrapped_under_the_current_master_key(made) -> None:
     assert public["kid"] == key.kid
     assert set(public) == {"kty", "n", "e", "kid", "use", "alg"}
     with pytest.raises((ValueError, TypeError)):
-        RsaSigner.load(key.wrapped_private_key[12:])
+        PrivateKey.load(key.wrapped_private_key[12:])
 
 
 def test_active_key_signs_and_all_are_published(made, ring: Keyring) -> None:
@@ -265,7 +264,7 @@ def test_unknown_kid_or_other_algorithm_does_not_verify(made, ring: Keyring, hea
     assert not ring.verify(bad, TOKEN)
 
 
-def signed(signer: RsaSigner, header: dict[str, object]) -> CompactJws:
+def signed(signer: PrivateKey, header: dict[str, object]) -> CompactJws:
     message = f"{encode_base64url(json.dumps(header).encode())}.e30"
     return parsed(f"{message}.{encode_base64url(signer.sign(message.encode()))}")
 
@@ -277,7 +276,9 @@ async def test_unconfirmed_keys_sign_no_token_but_still_answer(
     client = await make_client()
     async with app.services.database.connection() as connection:
         keys = await list_signing_keys(connection)
-    ring = Keyring(settings.issuer, read_master_keys(settings.keys_dir))
+    ring = Keyring(
+        KeyStore(issuer=settings.issuer, master_keys=read_master_keys(settings.keys_dir))
+    )
     services = replace(app.services, keyring=ring)
     async with http_to(App(asgi=create_app(services), services=services)) as http:
 

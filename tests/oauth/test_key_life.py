@@ -75,8 +75,27 @@ def test_the_next_key_signs_when_the_one_before_has_signed_for_so_long() -> None
 
 
 def test_each_purpose_and_algorithm_has_a_life_of_its_own() -> None:
-    foreign = replace(ACTIVE, kid="feed", purpose=FEED)
-    assert due_steps([foreign, PENDING], PENDING.activates_at, TIMES, []) == []
+    late = {"activates_at": NOW - 40 * DAY}
+    others = [
+        replace(ACTIVE, kid="feed", purpose=FEED, **late),
+        replace(ACTIVE, kid="ec", alg="ES256", **late),
+    ]
+    assert due_steps([*others, ACTIVE, PENDING], NOW, TIMES, []) == []
+    following = replace(PENDING, kid="ec-2", alg="ES256", activates_at=NOW - 10 * DAY)
+    following = replace(following, published_at=NOW - 40 * DAY)
+    steps = due_steps([*others, ACTIVE, PENDING, following], NOW, TIMES, [])
+    assert steps == [Activate("ec-2", "ec")]
+
+
+def test_the_first_key_of_an_algorithm_signs_once_verifiers_can_know_it() -> None:
+    """JWKS-4: clients that asked for it wait no longer than that."""
+    first = replace(PENDING, kid="ec", alg="ES256", activates_at=NOW + DAY)
+    keys, later = [ACTIVE, PENDING, first], NOW + 2 * HOUR
+    assert due_steps(keys, later, TIMES, [verifier("a", "old")]) == []
+    assert due_steps(keys, later, TIMES, [verifier("a", "ec")]) == [Move("ec", later + NOTICE)]
+    assert due_steps(keys, NOW + DAY, TIMES, []) == [Activate("ec", None)]
+    come = [ACTIVE, PENDING, replace(first, activates_at=later)]
+    assert due_steps(come, later, TIMES, [verifier("b", "old")]) == [Activate("ec", None)]
 
 
 def test_a_new_key_waits_for_its_day_also_where_the_rotation_is_due() -> None:

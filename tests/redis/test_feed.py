@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from service.embedded.redis import EmbeddedRedis
-from service.keys.signer import Verifier
+from service.keys.jwk import Verifier
 from service.oauth.feed import (
     ENTRY_TYP,
     HEARTBEAT_TYP,

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from service.flows.feed_reader import _follows, prove_entry, prove_heartbeat
+from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring
 from service.keys.master_keys import MasterKeys
 from service.oauth.feed import Entry, Head, Heartbeat, genesis, next_head
@@ -110,7 +111,12 @@ class Follower:
 
 def public_keyring(jwks: list[dict[str, Any]]) -> Keyring:
     """A keyring that verifies the feed by these keys, and signs nothing."""
-    keyring = Keyring("", MasterKeys(wrap={}, refresh={}, current_wrap="", current_refresh=0))
+    keyring = Keyring(
+        KeyStore(
+            issuer="",
+            master_keys=MasterKeys(wrap={}, refresh={}, current_wrap="", current_refresh=0),
+        )
+    )
     keyring._signers = {jwk["kid"]: SimpleNamespace(public_jwk=jwk) for jwk in jwks}  # pyright: ignore[reportAttributeAccessIssue]
     keyring._sets = {FEED: keyring._publish(None, [jwk["kid"] for jwk in jwks])}
     return keyring

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA512
 
 from service.keys.sign import sign
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from service.oauth.feed import ENTRY_TYP, HEARTBEAT_TYP, Head, genesis, next_head
 from service.oauth.jws import decode_base64url, encode_base64url
 
@@ -27,7 +27,7 @@ KILLED = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
 TIME = 1_727_000_301_250
 EXPIRY = 1_727_000_720
 
-SECOND, THIRD, STRANGER = (RsaSigner.generate() for _ in range(3))
+SECOND, THIRD, STRANGER = (PrivateKey.generate() for _ in range(3))
 
 
 def _printed(pattern: str, count: int) -> list[str]:
@@ -53,7 +53,7 @@ def entry(
     facts: object,
     /,
     *,
-    key: RsaSigner = SECOND,
+    key: PrivateKey = SECOND,
     typ: str = ENTRY_TYP,
     **members: object,
 ) -> str:
@@ -69,7 +69,7 @@ def heartbeat(
     floor: object = 1,
     time: int = TIME + 1000,
     killed: Sequence[str] = (KILLED,),
-    key: RsaSigner = SECOND,
+    key: PrivateKey = SECOND,
     typ: str = HEARTBEAT_TYP,
     **members: object,
 ) -> str:
@@ -96,9 +96,9 @@ def digest(head: Head) -> str:
     return encode_base64url(head.digest)
 
 
-def under_the_name_of(key: RsaSigner, forger: RsaSigner) -> RsaSigner:
+def under_the_name_of(key: PrivateKey, forger: PrivateKey) -> PrivateKey:
     """A signer with one's `kid` and the other's private half."""
-    forged = RsaSigner(forger._private_key)
+    forged = PrivateKey(forger._key)
     forged.kid = key.kid
     return forged
 
@@ -110,7 +110,7 @@ def with_algorithm(jws: str, alg: str) -> str:
     message = f"{encode_base64url(json.dumps(header).encode())}.{payload}"
     if alg == "none":
         return f"{message}.AA"
-    signature = SECOND._private_key.sign(message.encode(), padding.PKCS1v15(), SHA512())
+    signature = SECOND._key.sign(message.encode(), padding.PKCS1v15(), SHA512())
     return f"{message}.{encode_base64url(signature)}"
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 
 METADATA = "/.well-known/oauth-authorization-server"
 JWKS = "/.well-known/jwks.json"
@@ -31,8 +31,8 @@ class Issuer:
     """Keys, answers by path (one with its query goes first), and how often each was asked for."""
 
     url: str
-    signer: RsaSigner
-    feed_signer: RsaSigner
+    signer: PrivateKey
+    feed_signer: PrivateKey
     answers: dict[str, Answer] = field(default_factory=dict)
     requests: Counter[str] = field(default_factory=Counter)
 
@@ -69,7 +69,7 @@ def serving() -> Iterator[Issuer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     issuer = Issuer(
-        f"http://127.0.0.1:{server.server_port}", RsaSigner.generate(), RsaSigner.generate()
+        f"http://127.0.0.1:{server.server_port}", PrivateKey.generate(), PrivateKey.generate()
     )
     document = {"issuer": issuer.url, "jwks_uri": issuer.url + JWKS}
     issuer.answers[METADATA] = Answer(json.dumps(document).encode())

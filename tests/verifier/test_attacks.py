@@ -15,7 +15,7 @@ from watchword_verifier._engine import Engine
 from watchword_verifier._judge import Judge
 
 from service.keys.keyring import KeySet
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from service.oauth.signing_key import FEED, TOKEN
 from tests.conftest import AUDIENCE
 from tests.http.canary import canary
@@ -43,9 +43,9 @@ def forge(pod: LivePod) -> Forge:
 
 
 @pytest.fixture(scope="session")
-def attacker() -> RsaSigner:
+def attacker() -> PrivateKey:
     """A key of the attacker's own."""
-    return RsaSigner.generate()
+    return PrivateKey.generate()
 
 
 @pytest.fixture(scope="module")

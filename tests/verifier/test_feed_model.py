@@ -12,7 +12,7 @@ from watchword_verifier import Revoked
 from watchword_verifier._facts import Subject, key_of
 
 from service.keys.sign import sign
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from tests.vectors import signed
 from tests.verifier.feed_model import World
 
@@ -114,7 +114,7 @@ class Following(RuleBasedStateMachine):
             self.world.take(self.server.epochs[-1].name, [changed])
 
     @rule(key=st.sampled_from([signed.STRANGER, signed.THIRD]), head=st.integers(0, 5))
-    def a_heartbeat_is_forged(self, key: RsaSigner, head: int) -> None:
+    def a_heartbeat_is_forged(self, key: PrivateKey, head: int) -> None:
         claims = {"iss": signed.ISSUER, "epoch": "f" * 36, "head": head, "digest": "", "floor": 1}
         now = int(self.world.now * 1000)
         claims |= {"time": now, "database_read_at": now, "killed_kids": [signed.SECOND.kid]}

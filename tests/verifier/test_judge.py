@@ -25,11 +25,11 @@ from watchword_verifier._facts import Fact
 from watchword_verifier._key_set import HARD_LIMIT
 
 from service.keys.sign import sign
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from tests.conftest import AUDIENCE
 from tests.verifier.parts import ISSUER, Times
 
-SIGNER, NEXT = (RsaSigner.generate() for _ in range(2))
+SIGNER, NEXT = (PrivateKey.generate() for _ in range(2))
 SID = "01920f3c-1111-7222-8333-444455556666"
 
 
@@ -44,11 +44,11 @@ class Bench:
         self.judge = self.engine._judge.judge
         self.publish(SIGNER)
 
-    def publish(self, *signers: RsaSigner) -> None:
+    def publish(self, *signers: PrivateKey) -> None:
         keys = [signer.public_jwk for signer in signers]
         self.keys.load(json.dumps({"keys": keys}).encode(), age=0)
 
-    def token(self, signer: RsaSigner = SIGNER, **changes: object) -> str:
+    def token(self, signer: PrivateKey = SIGNER, **changes: object) -> str:
         now = int(self.times.wall)
         honest = {
             "iss": ISSUER,
@@ -136,7 +136,7 @@ def test_a_remembered_token_goes_with_its_key(bench: Bench) -> None:
     bench.publish(NEXT)
     with pytest.raises(UnknownKey):
         bench.judge(token)
-    keys = [NEXT.public_jwk, {**RsaSigner.generate().public_jwk, "kid": SIGNER.kid}]
+    keys = [NEXT.public_jwk, {**PrivateKey.generate().public_jwk, "kid": SIGNER.kid}]
     bench.keys.load(json.dumps({"keys": keys}).encode(), age=0)
     with pytest.raises(BadSignature):
         bench.judge(token)

@@ -11,18 +11,18 @@ import pytest
 from watchword_verifier._fetch import Answer, Unreachable
 from watchword_verifier._key_set import KeySet
 
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from tests.conftest import until
 from tests.verifier.parts import Times
 
-ONE, OTHER = (RsaSigner.generate() for _ in range(2))
+ONE, OTHER = (PrivateKey.generate() for _ in range(2))
 
 
 @dataclass(slots=True)
 class Source:
     """What a fetch brings: keys, or nothing; and how it was asked."""
 
-    signers: list[RsaSigner] = field(default_factory=lambda: [ONE])
+    signers: list[PrivateKey] = field(default_factory=lambda: [ONE])
     max_age: int | None = None
     away: bool = False
     asked: list[bool] = field(default_factory=list)

@@ -19,8 +19,9 @@ from watchword_verifier import KeysUnavailable, Options, UnknownKey
 from watchword_verifier._engine import Engine
 from watchword_verifier._key_set import HARD_LIMIT
 
+from service.keys.jwk import public_jwk
 from service.keys.sign import sign
-from service.keys.signer import RsaSigner, public_jwk
+from service.keys.signer import PrivateKey
 from tests.conftest import AUDIENCE
 from tests.verifier.issuer import FEED_KEYS, JWKS, METADATA, Answer, Issuer, serving
 from tests.verifier.parts import Times
@@ -34,7 +35,7 @@ def issuer() -> Iterator[Issuer]:
         yield issuer
 
 
-def token(issuer: Issuer, signer: RsaSigner | None = None, times: Times | None = None) -> str:
+def token(issuer: Issuer, signer: PrivateKey | None = None, times: Times | None = None) -> str:
     now = int(times.wall if times else time.time())
     claims = {
         "iss": issuer.url,
@@ -107,7 +108,7 @@ def weak(bits: int, exponent: int = 65537) -> dict[str, Any]:
     return public_jwk(rsa.generate_private_key(exponent, bits).public_key())
 
 
-GOOD = RsaSigner.generate().public_jwk
+GOOD = PrivateKey.generate().public_jwk
 BAD_KEYS: dict[str, Any] = {
     "symmetric": {"kty": "oct", "k": "c2VjcmV0", "kid": "a", "alg": "HS256", "use": "sig"},
     "symmetric as RS256": {"kty": "oct", "k": "c2VjcmV0", "kid": "a", "alg": "RS256"},
@@ -183,7 +184,7 @@ async def test_atk_21_unfit_set_changes_nothing(issuer: Issuer, name: str) -> No
 
 async def test_atk_22_random_kids_cost_one_fetch(issuer: Issuer) -> None:
     """ATK-22, RS-5: shared by all who ask, none for 30 s after; known keys do not wait for it."""
-    times, strangers = Times(wall=time.time()), [RsaSigner.generate() for _ in range(3)]
+    times, strangers = Times(wall=time.time()), [PrivateKey.generate() for _ in range(3)]
     good = token(issuer)
     async with Opened(issuer, times) as opened:
         await opened.keys.tokens.fetch()

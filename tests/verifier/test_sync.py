@@ -19,7 +19,7 @@ from watchword_verifier import (
 )
 
 from service.keys.sign import sign
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from tests.conftest import AUDIENCE
 from tests.verifier.conftest import LivePod, Options
 
@@ -60,7 +60,7 @@ def test_an_unknown_key_is_asked_for(verifier: SyncVerifier, pod: LivePod) -> No
     claims = {"iss": pod.url, "aud": AUDIENCE, "sub": "a", "client_id": "a", "scope": "a"}
     claims |= {"iat": now, "exp": now + 60, "jti": str(uuid4())}
     with pytest.raises(UnknownKey):
-        verifier.verify(sign(RsaSigner.generate(), "at+jwt", claims))
+        verifier.verify(sign(PrivateKey.generate(), "at+jwt", claims))
 
 
 def test_many_threads_share_one(verifier: SyncVerifier, pod: LivePod) -> None:

@@ -125,6 +125,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - name: WATCHWORD_TLS_PRIVATE_KEY
   value: /run/secrets/watchword-tls/tls.key
 {{- end }}
+{{- if .Values.pkcs11.module }}
+- name: WATCHWORD_PKCS11_MODULE
+  value: {{ .Values.pkcs11.module | quote }}
+- name: WATCHWORD_PKCS11_TOKEN
+  value: {{ .Values.pkcs11.token | quote }}
+- name: WATCHWORD_PKCS11_PIN_FILE
+  value: /run/secrets/watchword-pkcs11/pin
+{{- end }}
 - name: WATCHWORD_DRAIN
   value: {{ .Values.drain | quote }}
 - name: WATCHWORD_GRACE
@@ -165,6 +173,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   mountPath: /run/secrets/watchword-tls
   readOnly: true
 {{- end }}
+{{- if .Values.pkcs11.module }}
+- name: pkcs11
+  mountPath: /run/secrets/watchword-pkcs11
+  readOnly: true
+{{- end }}
 {{- end -}}
 
 {{/* Files are the pod's group's to read and nobody's to write: the service refuses what everybody can read. */}}
@@ -188,6 +201,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   secret:
     secretName: {{ .Values.tls.existingSecret }}
     defaultMode: 0440
+{{- end }}
+{{- if .Values.pkcs11.module }}
+- name: pkcs11
+  secret:
+    secretName: {{ .Values.pkcs11.existingSecret }}
+    defaultMode: 0440
+    items: [{key: {{ .Values.pkcs11.key | quote }}, path: pin}]
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
@@ -215,6 +235,9 @@ capabilities:
 {{- end -}}
 {{- if or (not (regexMatch "^https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?(/[A-Za-z0-9._~-]+)*$" .Values.issuer)) (regexMatch "^https://[^/]*:443(/|$)|\\.\\.|/\\./|/\\.$" .Values.issuer) -}}
 {{- fail (printf "issuer: %s is not as plain as the service wants it: a host in lower case, no default port, a path of letters, digits, . _ ~ and -" .Values.issuer) -}}
+{{- end -}}
+{{- if and .Values.pkcs11.module (not (and .Values.pkcs11.token .Values.pkcs11.existingSecret)) -}}
+{{- fail "pkcs11: a module needs the token's label and the Secret with its PIN: pkcs11.token, pkcs11.existingSecret" -}}
 {{- end -}}
 {{- range $name, $_ := .Values.podLabels -}}
 {{- if hasKey (include "watchword.selector" $ | fromYaml) $name -}}

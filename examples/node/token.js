@@ -14,7 +14,7 @@ export function accessTokens(issuer, audience, keys = keySet(issuer, "jwks.json"
   const options = {
     issuer,
     audience,
-    algorithms: ["RS256"],
+    algorithms: ["RS256", "ES256"],
     typ: "at+jwt", // an ID Token is none: RFC 9068 §4
     requiredClaims: ["exp", "sub", "client_id", "jti"],
     maxTokenAge: 600, // no token lives longer; and no `iat` lies in the future

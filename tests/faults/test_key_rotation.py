@@ -4,6 +4,7 @@ Time is scaled: a minute is a twentieth of a second, so that whoever caches the 
 minutes does so for a second, and an hour is 3 s: so long a key is published before it signs.
 """
 
+import itertools
 import os
 import threading
 import time
@@ -33,6 +34,7 @@ TIMES = {
     "WATCHWORD_JWKS_MAX_AGE": "1s",
 }
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+ALGORITHMS = ["RS256", "ES256"]
 # How long a token is used: ten scaled minutes.
 TOKEN_SECONDS = 0.5
 
@@ -75,7 +77,7 @@ class CachingVerifier:
             self._fetched = time.monotonic()
         kid = jwt.get_unverified_header(token)["kid"]
         return jwt.decode(
-            token, self._keys[kid], algorithms=["RS256"], audience=AUDIENCE, leeway=35
+            token, self._keys[kid], algorithms=ALGORITHMS, audience=AUDIENCE, leeway=35
         )
 
 
@@ -85,31 +87,36 @@ def fetching_verifier(issuer: str) -> Verify:
 
     def verify(token: str) -> object:
         key = keys.get_signing_key_from_jwt(token).key
-        return jwt.decode(token, key, algorithms=["RS256"], audience=AUDIENCE, leeway=35)
+        return jwt.decode(token, key, algorithms=ALGORITHMS, audience=AUDIENCE, leeway=35)
 
     return verify
 
 
 @dataclass(slots=True)
 class Traffic:
-    """Tokens issued by every pod in turn, and used by every verifier, at once and a while later."""
+    """Tokens issued by every pod in turn, and used by every verifier, at once and a while later.
+
+    The clients' turns are others than the pods', so that each gets tokens from each. `kids`: of
+    the keys that signed with RS256.
+    """
 
     pods: list[Pod]
     client: tuple[str, str]
+    es256_client: tuple[str, str]
     verifiers: dict[str, Verify]
     kids: list[str] = field(default_factory=list)
+    es256_kids: set[str] = field(default_factory=set)
     verified: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
         recent: list[tuple[float, str]] = []
+        clients = itertools.cycle([self.client, self.es256_client])
         while not self.stop.is_set():
             for pod in self.pods:
-                token = pod.token(self.client)
-                kid = jwt.get_unverified_header(token)["kid"]
-                if kid not in self.kids:
-                    self.kids.append(kid)
+                token = pod.token(next(clients))
+                self._note_kid(**jwt.get_unverified_header(token))
                 recent.append((time.monotonic(), token))
                 self._use(token)
             while recent and (age := time.monotonic() - recent[0][0]) > TOKEN_SECONDS:
@@ -117,6 +124,12 @@ class Traffic:
                 if age < 2 * TOKEN_SECONDS:  # else this machine stood still, and it is over
                     self._use(token)
             time.sleep(0.03)
+
+    def _note_kid(self, kid: str, alg: str, **_: object) -> None:
+        if alg == "ES256":
+            self.es256_kids.add(kid)
+        elif kid not in self.kids:
+            self.kids.append(kid)
 
     def _use(self, token: str) -> None:
         for name, verify in self.verifiers.items():
@@ -168,8 +181,10 @@ def test_ten_rotations_fail_no_verification_and_a_killed_key_no_other_token(
     site.clock = ""
     until(pods[-1].is_ready)
     client = site.make_client(site.database_url, "orders")
+    es256_client = site.make_client(site.database_url, "billing")
+    site.run(site.database_url, "clients", "change", "billing", "--signing-alg", "ES256")
     with ExitStack() as stack:
-        traffic = Traffic(pods, client, open_verifiers(site, stack))
+        traffic = Traffic(pods, client, es256_client, open_verifiers(site, stack))
         thread = threading.Thread(target=traffic.run)
         thread.start()
         try:
@@ -180,6 +195,7 @@ def test_ten_rotations_fail_no_verification_and_a_killed_key_no_other_token(
             traffic.stop.set()
             thread.join()
     least = 300 if clock else 1_000
+    assert len(traffic.es256_kids) > rotations // 2
     assert traffic.verified > least, os.linesep.join(map(str, traffic.failed[:5]))
 
 

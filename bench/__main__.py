@@ -20,6 +20,7 @@ from bench.load import (
 )
 from bench.reach import measure_reach
 from bench.servers import Pod, running_pod
+from bench.sign import measure_signing
 from bench.storage import measure_storage
 from bench.table import print_row, progress
 from bench.verify import measure_verification
@@ -33,12 +34,15 @@ _LOGINS = 160
 def main() -> None:
     """Print the tables.
 
-    `verify` and `reach` measure the verifier alone; `storage` and `catch-up` take minutes, and so
-    are not among the rest.
+    `verify` and `reach` measure the verifier alone, `sign` the kinds of keys; `storage` and
+    `catch-up` take minutes, and so are not among the rest.
     """
     command, numbers = sys.argv[1:2], [int(number) for number in sys.argv[2:]]
     if command == ["storage"]:
         measure_storage(*numbers)
+        return
+    if command == ["sign"]:
+        measure_signing()
         return
     with running_pod() as pod:
         if command:
@@ -53,6 +57,7 @@ def main() -> None:
         measure_logins(pod)
         measure_flood(pod)
         measure_contention()
+        measure_signing()
         measure_verification(pod)
         measure_reach(pod)
 

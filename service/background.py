@@ -51,7 +51,8 @@ async def run(pod: Pod) -> None:
     database, keyring, times = services.database, services.keyring, services.settings.key_times
     await wait_for_schema(database, services.readiness.hang)
     # Known to the migration runner first, judged after: else a contract could slip in between.
-    await _until_done(services, lambda: report_pod(database, pod.instance))
+    refresh_key_id = pod.master_keys.current_refresh
+    await _until_done(services, lambda: report_pod(database, pod.instance, refresh_key_id))
     await wait_for_schema(database, services.readiness.hang)
     await _until_done(services, lambda: prepare(database, keyring, times))
     await _until_done(services, lambda: _report(pod))
@@ -91,7 +92,7 @@ async def measure_lag(lag: Histogram) -> None:
 async def _report(pod: Pod) -> None:
     """Say that the pod is alive, and learn which master keys the others have."""
     services = pod.services
-    await report_pod(services.database, pod.instance)
+    await report_pod(services.database, pod.instance, pod.master_keys.current_refresh)
     services.refresh_tokens.foreign_keys = await list_refresh_keys(services.database)
 
 

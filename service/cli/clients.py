@@ -18,7 +18,9 @@ from service.flows.manage_clients import (
     shadow_client,
 )
 from service.oauth.client import Client, Registration
+from service.oauth.signing_key import RS256
 from service.sql.clients import find_client, list_clients
+from service.sql.signing_keys import list_signing_keys
 
 _CONFIDENTIAL = Registration(
     id="",
@@ -64,6 +66,7 @@ async def create(client_id: str, public: bool, **options: Any) -> None:  # noqa:
         if "administrator" in members:
             registration = registration.for_administration(issuer)
         secret = await create_client(context.database, registration, issuer)
+        await _tell_what_signs(context, registration.signing_alg)
     click.echo(f"client_id      {client_id}")
     if secret:
         click.echo(f"client_secret  {secret}")
@@ -89,6 +92,7 @@ async def change(client_id: str, **options: Any) -> None:
         if "administrator" in members:
             registration = registration.for_administration(issuer)
         await change_client(context.database, registration, issuer)
+        await _tell_what_signs(context, registration.signing_alg)
     click.echo(f"{client_id} is changed; every pod knows it within seconds")
 
 
@@ -171,6 +175,17 @@ async def enable(client_id: str) -> None:
     async with opened() as context:
         await reenable_client(context.database, client_id)
     click.echo(f"{client_id} is enabled")
+
+
+async def _tell_what_signs(context: Opened, alg: str) -> None:
+    async with context.database.connection() as connection:
+        keys = await list_signing_keys(connection)
+    if alg != RS256 and (alg, "active") not in {(key.alg, key.state) for key in keys}:
+        click.echo(
+            f"note: no {alg} key signs so far; until one does ('watchword keys list' says when), "
+            f"{RS256} signs its tokens",
+            err=True,
+        )
 
 
 async def _get_client(context: Opened, client_id: str) -> Client:

@@ -11,7 +11,9 @@ from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring, KeyringError
 from service.keys.master_keys import MasterKeyError, MasterKeys
 from service.keys.signer import SignerUnavailable
+from service.oauth.access_token import CLOCK_SKEW
 from service.oauth.feed import milliseconds
+from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 from service.redis.connection import RedisUnavailable
 from service.redis.feed import RedisFeed
 from service.settings import Settings
@@ -19,6 +21,8 @@ from service.sql.clients import list_clients
 from service.sql.connection import Connection, Database, DatabaseUnavailable
 from service.sql.feed import read_state
 from service.sql.instances import Instance, list_living_instances
+from service.sql.refresh_keys import last_end_of_sessions, list_former_keys
+from service.sql.signing_keys import list_signing_keys
 
 _MAX_CLOCK_DIFFERENCE_SECONDS = 5.0
 _MAX_HEARTBEAT_AGE_MS = 5_000
@@ -101,6 +105,10 @@ async def _examine_state(connection: Connection) -> AsyncIterator[Finding]:
 
 
 async def _examine_keys(database: Database, keyring: Keyring) -> Finding:
+    async with database.connection() as connection:
+        if not await list_signing_keys(connection):
+            text = "none so far: the first 'watchword serve' makes them"
+            return Finding("warning", "signing keys", text)
     try:
         await load_keys(database, keyring)
     except (KeyringError, SignerUnavailable) as error:
@@ -110,7 +118,7 @@ async def _examine_keys(database: Database, keyring: Keyring) -> Finding:
     used = {key.wrap_key_id for key in keyring.listed} | {keyring.master_keys.current_wrap}
     idle = [f"wrap-{it}.key" for it in sorted(keyring.master_keys.wrap.keys() - used)]
     gone = f"; none is under {' and '.join(idle)}: it can go, unless it is the next" if idle else ""
-    return Finding("ok", "signing keys", f"all unwrap{gone}")
+    return Finding("ok", "signing keys", f"all can be used{gone}")
 
 
 async def _examine_pods(database: Database, master_keys: MasterKeys) -> list[Finding]:
@@ -130,9 +138,29 @@ async def _examine_pods(database: Database, master_keys: MasterKeys) -> list[Fin
         if current not in held
     ]
     findings += _uneven_refresh_keys(pods, master_keys.current_refresh)
+    findings += await _examine_former_keys(database, master_keys)
     names = ", ".join(f"{pod.name} ({pod.release})" for pod in pods)
     level = "ok" if pods else "warning"
     return [*findings, Finding(level, "pods", names or "none is alive")]
+
+
+async def _examine_former_keys(database: Database, master_keys: MasterKeys) -> list[Finding]:
+    """Which refresh keys before the current one living sessions still need, and for how long."""
+    findings: list[Finding] = []
+    async with database.connection() as connection:
+        held = master_keys.refresh.keys() - {master_keys.current_refresh}
+        for key in await list_former_keys(connection, held):
+            # Clocks of pods, by which ids are made, may be a minute ahead.
+            began = uuid7(milliseconds(key.named_at + CLOCK_SKEW), b"\xff" * RANDOM_BYTES)
+            until = await last_end_of_sessions(connection, began)
+            file = f"refresh-{key.id}.key"
+            text = (
+                f"sessions need {file} until {until:%Y-%m-%d %H:%M} UTC at the latest"
+                if until
+                else f"no living session needs {file}: it can go"
+            )
+            findings.append(Finding("ok", "master keys", text))
+    return findings
 
 
 def _uneven_refresh_keys(pods: list[Instance], current: int) -> list[Finding]:

@@ -22,6 +22,7 @@ from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 from service.sql.connection import Database, DatabaseUnavailable
 from service.sql.feed import insert_feed
 from service.sql.instances import Instance, list_living_instances, upsert_instance
+from service.sql.refresh_keys import name_refresh_key
 from service.telemetry import log
 
 _POLL_SECONDS = 1.0
@@ -106,10 +107,14 @@ async def prepare(
     await keep_keys(database, keyring, times)
 
 
-async def report_pod(database: Database, pod: Instance) -> None:
-    """Say that the pod is alive. Raises DatabaseUnavailable."""
+async def report_pod(database: Database, pod: Instance, refresh_key_id: int) -> None:
+    """Say that the pod is alive, and under which refresh key it begins sessions.
+
+    Raises DatabaseUnavailable.
+    """
     async with database.connection() as connection:
         await upsert_instance(connection, pod)
+        await name_refresh_key(connection, refresh_key_id)
 
 
 async def list_refresh_keys(database: Database) -> frozenset[int]:

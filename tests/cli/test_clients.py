@@ -97,6 +97,16 @@ def test_all_that_a_client_is_can_be_said_and_shown(watchword: Watchword) -> Non
     assert table["access_token_ttl"] == "90"
 
 
+def test_who_asks_for_an_algorithm_without_a_key_is_told(watchword: Watchword, pod: Pod) -> None:
+    client_id, _ = watchword.make_client()
+    said = watchword("clients", "change", client_id, "--signing-alg", "ES256")
+    assert said.err.startswith("note: no ES256 key signs so far")
+    until(lambda: "ES256" in watchword("keys", "list").out)
+    assert watchword("keys", "rotate", "--alg", "ES256", "--now").code == 0
+    assert watchword("clients", "change", client_id, "--signing-alg", "ES256").err == ""
+    assert watchword("clients", "change", client_id, "--signing-alg", "RS256").err == ""
+
+
 def test_an_administrator_gets_the_audience_and_scope_of_its_office(watchword: Watchword) -> None:
     """DESIGN §6: both with the mark, and they go with it."""
     client_id, _ = watchword.make_client("--scope", "a")

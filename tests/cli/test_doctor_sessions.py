@@ -3,13 +3,16 @@
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from service.embedded.postgres import EmbeddedPostgres
+from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 from tests.cli.conftest import Watchword
-from tests.cli.people import make_app
+from tests.cli.people import log_in, make_app, make_person
 from tests.faults.failover_support import Pod, sql
 
 
@@ -79,3 +82,46 @@ def test_whether_anybody_may_register_is_said(
     watchword: Watchword, registration: str, said: str
 ) -> None:
     assert ("ok", "registration", said) in findings(watchword, REGISTRATION=registration)
+
+
+def test_a_former_refresh_key_can_go_when_no_session_needs_it(
+    watchword: Watchword, pod: Pod, postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    """DESIGN §5: until then sessions go on under it."""
+    database = watchword.environment["WATCHWORD_DATABASE_URL"].rpartition("/")[2]
+    keys = Path(watchword.environment["WATCHWORD_KEYS_DIR"])
+    for path in keys.iterdir():
+        shutil.copy(path, tmp_path)
+    shutil.copy(keys / "refresh-1.key", tmp_path / "refresh-7.key")
+
+    def said_of_it() -> list[str]:
+        found = findings(watchword, KEYS_DIR=str(tmp_path))
+        return [text for _, _, text in found if "refresh-7.key" in text]
+
+    assert said_of_it() == []  # the next one, which no pod has named yet
+    former = "INSERT INTO refresh_keys VALUES (7, '2024-07-01')"
+    sql(postgres, former, database=database)
+    assert said_of_it() == ["no living session needs refresh-7.key: it can go"]
+    person = make_person(watchword)
+    login = log_in(pod, make_app(watchword), person.name, person.password)
+    old = uuid7(int(datetime(2024, 6, 1, tzinfo=UTC).timestamp() * 1000), b"x" * RANDOM_BYTES)
+    sql(
+        postgres,
+        "UPDATE sessions SET id = $2, expires_at = '2099-01-02 03:04:05Z' WHERE id = $1"
+        " RETURNING id",
+        UUID(login.session_id),
+        old,
+        database=database,
+    )
+    assert said_of_it() == ["sessions need refresh-7.key until 2099-01-02 03:04 UTC at the latest"]
+    sql(postgres, "DELETE FROM sessions WHERE id = $1 RETURNING id", old, database=database)
+    assert said_of_it() == ["no living session needs refresh-7.key: it can go"]
+    sql(postgres, "DELETE FROM refresh_keys WHERE id = 7", database=database)
+
+
+def test_a_pod_says_under_which_refresh_key_it_begins_sessions(
+    watchword: Watchword, pod: Pod, postgres: EmbeddedPostgres
+) -> None:
+    database = watchword.environment["WATCHWORD_DATABASE_URL"].rpartition("/")[2]
+    fresh = "SELECT named_at > now() - interval '15 seconds' FROM refresh_keys WHERE id = 1"
+    assert sql(postgres, fresh, database=database) is True

@@ -40,8 +40,8 @@ async def test_a_pod_waits_until_every_other_has_the_key(
     keyring = Keyring(KeyStore(issuer=settings.issuer, master_keys=master_keys))
     database = open_database(settings)
     try:
-        await report_pod(database, OLD)
-        await report_pod(database, replace(OLD, id=uuid4(), name="old:2"))
+        await report_pod(database, OLD, 1)
+        await report_pod(database, replace(OLD, id=uuid4(), name="old:2"), 1)
         with pytest.raises(KeyringError) as refused:
             await prepare(database, keyring, settings.key_times)
         assert str(refused.value) == (

@@ -1,0 +1,91 @@
+"""The texts of the pages, by key, from one file; and how foreign texts are put into them.
+
+What a person or a client chose stands in `<bdi>`, or between isolates where no element may be, so
+that its direction stays its own; characters that can't be seen are left out of it (ATK-74).
+"""
+
+import tomllib
+import unicodedata
+from collections.abc import Iterator
+from importlib.resources import files
+from string import Formatter
+from typing import Any
+
+from markupsafe import Markup, escape
+
+_BDI = Markup("<bdi>{}</bdi>")
+_ISOLATED = "\N{FIRST STRONG ISOLATE}{}\N{POP DIRECTIONAL ISOLATE}"
+# They join what stands beside them, in many scripts and in emoji.
+_JOINERS = {"\N{ZERO WIDTH JOINER}", "\N{ZERO WIDTH NON-JOINER}"}
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+# More of them on one letter grow over the lines above and below.
+_MAX_MARKS = 4
+
+Parts = tuple[tuple[str, str | None], ...]
+
+
+def visible(text: str) -> str:
+    """The text as it may be shown: nothing unseen, no overrides of direction, no towers of marks."""
+    shown: list[str] = []
+    marks = 0
+    for character in text:
+        category = unicodedata.category(character)
+        marks = marks + 1 if category in {"Mn", "Me"} else 0
+        if marks > _MAX_MARKS:
+            continue
+        if category not in _UNSEEN or character in _JOINERS:
+            shown.append(character)
+        elif character.isspace():
+            shown.append(" ")
+    return "".join(shown)
+
+
+class Texts:
+    """One language. A key that is not there, or a placeholder without its value, is a KeyError."""
+
+    def __init__(self, language: str = "en") -> None:
+        source = files("service.pages").joinpath(f"{language}.toml").read_text("utf-8")
+        self._texts = dict(_flatten(tomllib.loads(source), ""))
+        self.language = language
+        self.direction = self.bare("direction")
+
+    def __call__(self, key: str, **values: object) -> Markup:
+        """The text for an element's content: the values are escaped and isolated."""
+        return self._join(key, values, _element)
+
+    def plain(self, key: str, **values: object) -> Markup:
+        """The text for an attribute or a title, where no element may be."""
+        return self._join(key, values, _attribute)
+
+    def bare(self, key: str) -> str:
+        """The text itself, unescaped; it has no placeholders."""
+        ((text, _),) = self._texts[key]
+        return text
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._texts
+
+    def keys(self) -> set[str]:
+        return set(self._texts)
+
+    def _join(self, key: str, values: dict[str, object], show: Any) -> Markup:
+        parts = self._texts[key]
+        return Markup("").join(
+            escape(text) + (show(values[name]) if name else "") for text, name in parts
+        )
+
+
+def _element(value: object) -> Markup:
+    return value if isinstance(value, Markup) else _BDI.format(visible(str(value)))
+
+
+def _attribute(value: object) -> Markup:
+    return value if isinstance(value, Markup) else escape(_ISOLATED.format(visible(str(value))))
+
+
+def _flatten(table: dict[str, Any], prefix: str) -> Iterator[tuple[str, Parts]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, tuple((text, slot) for text, slot, *_ in Formatter().parse(value))

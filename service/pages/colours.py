@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from colorsys import hls_to_rgb, rgb_to_hls
 
 BLACK, WHITE = "#000000", "#ffffff"
 # WCAG 2.2 §1.4.3 for text, §1.4.11 for what is no text.
@@ -30,7 +31,7 @@ def lowest_contrast(colour: str, grounds: Iterable[str]) -> float:
 def mix(colour: str, other: str, share: float) -> str:
     """The colour with a share, 0 to 1, of the other in it."""
     pairs = zip(_channels(colour), _channels(other), strict=True)
-    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
+    return _colour(a + (b - a) * share for a, b in pairs)
 
 
 def text_on(colour: str) -> str:
@@ -39,13 +40,22 @@ def text_on(colour: str) -> str:
 
 
 def readable(colour: str, grounds: tuple[str, ...], least: float) -> str:
-    """The colour, changed as little as brings it to the least contrast with each of the grounds.
+    """The colour, lighter or darker by as little as gives the least contrast with all grounds.
 
-    The grounds are all light or all dark; black or white is what it ends at.
+    It keeps its hue. The grounds are all light or all dark; black or white is what it ends at.
     """
-    end = text_on(grounds[0])
-    steps = (mix(colour, end, step / _STEPS) for step in range(_STEPS + 1))
-    return next((each for each in steps if lowest_contrast(each, grounds) >= least), end)
+    hue, lightness, saturation = rgb_to_hls(*(channel / 255 for channel in _channels(colour)))
+    end = 0.0 if text_on(grounds[0]) == BLACK else 1.0
+    for step in range(_STEPS):
+        light = lightness + (end - lightness) * step / _STEPS
+        changed = _colour(channel * 255 for channel in hls_to_rgb(hue, light, saturation))
+        if lowest_contrast(changed, grounds) >= least:
+            return changed
+    return text_on(grounds[0])
+
+
+def _colour(channels: Iterable[float]) -> str:
+    return "#" + "".join(f"{round(channel):02x}" for channel in channels)
 
 
 def _channels(colour: str) -> tuple[int, ...]:

@@ -12,7 +12,8 @@ from service.pages.colours import (
     text_on,
 )
 
-_TINT = 0.09
+# Of the accent in the ground behind tiles and notes: a dark one needs more to be seen.
+_TINT, _DARK_TINT = 0.09, 0.18
 _HOVER = 0.16
 
 
@@ -62,7 +63,7 @@ def properties(greys: Greys, accent: str) -> str:
     grounds = (greys.page, greys.card)
     fill = readable(accent, grounds, SHAPE_CONTRAST)
     on_fill = text_on(fill)
-    tint = mix(greys.card, fill, _TINT)
+    tint = mix(greys.card, fill, _TINT if text_on(greys.card) == BLACK else _DARK_TINT)
     colours = {field.name.replace("_", "-"): getattr(greys, field.name) for field in fields(greys)}
     colours |= {
         "accent": fill,

@@ -1,0 +1,192 @@
+"""Every page in a real browser, at three widths, in both themes: nothing overflows, axe is content.
+
+The pictures stay in PAGES_PICTURES where that names a folder: look at them.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.pages.brand import Brand
+from service.pages.render import Pages
+from tests.pages.samples import HOSTILE, NONCE, PAGES
+
+playwright = pytest.importorskip("playwright.sync_api", reason="make the environment again")
+
+CHROMIUM, NPM = shutil.which("chromium"), shutil.which("npm")
+SITE = "http://localhost:8000"
+SIZES = ((320, 640), (768, 1024), (1280, 800))
+THEMES = ("light", "dark")
+# AUTHZ-16; the nonce is the form_post page's.
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; "
+    f"script-src 'nonce-{NONCE}'; frame-ancestors 'none'; base-uri 'none'"
+)
+BRANDS = {
+    "watchword": Brand(privacy="https://example.com/privacy", help="mailto:help@example.com"),
+    "navy": Brand(name="Nordhavn", accent="#14213d", background="#fbf7f0"),
+    "orange": Brand(name="Kiosk", accent="#d9480f"),
+}
+# What sticks out of the page, and what is wider than the box around it.
+OVERFLOWS = """() => {
+  const room = document.documentElement.clientWidth;
+  const out = [...document.querySelectorAll("body *:not(.unseen, .unseen *, .skip)")].filter((each) => {
+    const box = each.getBoundingClientRect();
+    return box.width && (box.right > room + 0.5 || box.left < -0.5);
+  });
+  const wide = document.documentElement.scrollWidth > room ? [document.documentElement] : [];
+  return [...wide, ...out].map((each) => each.outerHTML.slice(0, 120));
+}"""
+AXE = """async () => {
+  const found = await axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] });
+  return found.violations.map((each) => `${each.id}: ${each.nodes.map((node) => node.html)}`);
+}"""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core, as npm has it."""
+    if NPM is None:
+        pytest.skip("npm is not installed")
+    folder = tmp_path_factory.mktemp("axe") / "axe"
+    shutil.copytree(Path(__file__).parent / "axe", folder)
+    command = [NPM, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+    said = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert said.returncode == 0, said.stderr
+    return (folder / "node_modules/axe-core/axe.min.js").read_text()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = Path(os.environ.get("PAGES_PICTURES", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture
+def open_page(chromium: Any) -> Iterator[Open]:
+    """A tab at a site that serves one page with its files and headers, and nothing else."""
+    contexts, faults = [], []
+
+    def open_(name: str, brand: Brand, **options: object) -> Any:
+        pages = Pages(brand)
+        context = chromium.new_context(reduced_motion="reduce", **options)
+        context.set_default_timeout(8000)
+        contexts.append(context)
+        assets = {SITE + asset.path: asset for asset in (pages.style, pages.logo)}
+        body = pages.render({**PAGES, **HOSTILE}[name])
+
+        def answer(route: Any) -> None:
+            url = route.request.url
+            if url in assets:
+                asset = assets[url]
+                headers = {"Content-Security-Policy": asset.policy}
+                route.fulfill(body=asset.body, content_type=asset.media_type, headers=headers)
+            elif url == f"{SITE}/page":
+                headers = {"Content-Security-Policy": POLICY}
+                route.fulfill(body=body, content_type="text/html; charset=utf-8", headers=headers)
+            else:
+                faults.append(url)
+                route.abort()
+
+        def note(message: Any) -> None:
+            if message.type in {"error", "warning"}:
+                faults.append(message.text)
+
+        context.route("**/*", answer)
+        context.on("console", note)
+        page = context.new_page()
+        page.goto(f"{SITE}/page")
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def each_look(page: Any) -> Iterator[str]:
+    """The page at each width and in each theme, one after another."""
+    for (width, height), theme in product(SIZES, THEMES):
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=theme)
+        yield f"{width}-{theme}"
+
+
+@pytest.mark.parametrize("name", [*PAGES, *HOSTILE])
+def test_nothing_overflows_without_javascript(
+    name: str, open_page: Open, pictures: Path
+) -> None:
+    """ATK-74: names that were made to break the page don't."""
+    page = open_page(name, BRANDS["watchword"], java_script_enabled=False)
+    for details in page.locator("details").all():
+        details.locator("summary").first.click()
+    for look in each_look(page):
+        page.screenshot(path=pictures / f"{name}-{look}.png", full_page=True)
+        assert page.evaluate(OVERFLOWS) == [], look
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "form_post"])
+def test_axe_finds_nothing_to_complain_of(name: str, open_page: Open, axe: str) -> None:
+    page = open_page(name, BRANDS["watchword"])
+    page.evaluate(axe)
+    for details in page.locator("details").all():
+        details.locator("summary").first.click()
+    for look in each_look(page):
+        assert page.evaluate(AXE) == [], look
+
+
+@pytest.mark.parametrize("brand", BRANDS)
+@pytest.mark.parametrize("name", ["sign_in_wrong", "consent", "account"])
+def test_every_accent_can_be_read(
+    brand: str, name: str, open_page: Open, axe: str, pictures: Path
+) -> None:
+    page = open_page(name, BRANDS[brand])
+    page.evaluate(axe)
+    for look in each_look(page):
+        page.screenshot(path=pictures / f"{name}-{brand}-{look}.png", full_page=True)
+        assert page.evaluate(AXE) == [], look
+
+
+def test_what_is_wrong_has_the_focus(open_page: Open) -> None:
+    focused = "document.activeElement.outerHTML.slice(0, 120)"
+    summary = open_page("register_faults", BRANDS["watchword"]).evaluate(focused)
+    assert 'role="alert"' in summary
+    password = open_page("sign_in_wrong", BRANDS["watchword"]).evaluate(focused)
+    assert 'id="password"' in password
+
+
+def test_the_choices_of_the_consent_page_are_of_one_size(open_page: Open) -> None:
+    """AUTHZ-17: refusing is as near as allowing."""
+    page = open_page("consent", BRANDS["watchword"], java_script_enabled=False)
+    for _ in each_look(page):
+        deny, allow = (box.bounding_box() for box in page.locator(".choice button").all())
+        assert (deny["y"], deny["width"], deny["height"]) == (
+            allow["y"],
+            allow["width"],
+            allow["height"],
+        )

@@ -14,6 +14,8 @@ from service.pages.colours import (
 
 # Of the accent in the ground behind tiles and notes: a dark one needs more to be seen.
 _TINT, _DARK_TINT = 0.09, 0.18
+# Thin coloured letters on black need more than WCAG asks for.
+_DARK_TEXT_CONTRAST = 6.0
 _HOVER = 0.16
 
 
@@ -29,6 +31,8 @@ class Greys:
     edge: str
     bad: str
     bad_tint: str
+    warn: str
+    warn_tint: str
 
 
 LIGHT = Greys(
@@ -40,6 +44,8 @@ LIGHT = Greys(
     edge="#84919e",
     bad="#b42318",
     bad_tint="#fdf0ee",
+    warn="#8a5200",
+    warn_tint="#fdf4e2",
 )
 DARK = Greys(
     page="#0d1217",
@@ -50,6 +56,8 @@ DARK = Greys(
     edge="#70808f",
     bad="#ff9c92",
     bad_tint="#331c1d",
+    warn="#f0bd62",
+    warn_tint="#2e2617",
 )
 
 
@@ -63,13 +71,15 @@ def properties(greys: Greys, accent: str) -> str:
     grounds = (greys.page, greys.card)
     fill = readable(accent, grounds, SHAPE_CONTRAST)
     on_fill = text_on(fill)
-    tint = mix(greys.card, fill, _TINT if text_on(greys.card) == BLACK else _DARK_TINT)
+    is_light = text_on(greys.card) == BLACK
+    tint = mix(greys.card, fill, _TINT if is_light else _DARK_TINT)
+    least = TEXT_CONTRAST if is_light else _DARK_TEXT_CONTRAST
     colours = {field.name.replace("_", "-"): getattr(greys, field.name) for field in fields(greys)}
     colours |= {
         "accent": fill,
         "accent-strong": mix(fill, BLACK if on_fill == WHITE else WHITE, _HOVER),
         "on-accent": on_fill,
         "tint": tint,
-        "link": readable(accent, (*grounds, tint), TEXT_CONTRAST),
+        "link": readable(accent, (*grounds, tint), least),
     }
     return "".join(f"--{name}:{colour};" for name, colour in colours.items())

@@ -14,7 +14,7 @@ from service.oauth.password import MIN_CODE_POINTS
 from service.pages import paths, views
 from service.pages.assets import Asset, logo, style_sheet
 from service.pages.brand import Brand
-from service.pages.texts import Texts, visible
+from service.pages.texts import Texts, short, visible
 from service.pages.times import age, duration
 from service.pages.views import AskedScope, Fault, View
 
@@ -68,6 +68,7 @@ class Pages:
             "ended_text": self._ended_text,
             "age": lambda at, now: age(texts, at, now),
             "duration": lambda length: duration(texts, length),
+            "short": short,
             "initial": initial,
             "device_icon": device_icon,
         }

@@ -20,6 +20,8 @@ _JOINERS = {"\N{ZERO WIDTH JOINER}", "\N{ZERO WIDTH NON-JOINER}"}
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 # More of them on one letter grow over the lines above and below.
 _MAX_MARKS = 4
+# Of a name within a sentence. What decides, such as a host, never stands in one.
+_MAX_NAME = 64
 
 Parts = tuple[tuple[str, str | None], ...]
 
@@ -38,6 +40,12 @@ def visible(text: str) -> str:
         elif character.isspace():
             shown.append(" ")
     return "".join(shown)
+
+
+def short(text: str) -> str:
+    """The visible text, cut where it would bury the page it is in."""
+    shown = visible(text)
+    return shown if len(shown) <= _MAX_NAME else shown[: _MAX_NAME - 1].rstrip() + "…"
 
 
 class Texts:
@@ -76,11 +84,11 @@ class Texts:
 
 
 def _element(value: object) -> Markup:
-    return value if isinstance(value, Markup) else _BDI.format(visible(str(value)))
+    return value if isinstance(value, Markup) else _BDI.format(short(str(value)))
 
 
 def _attribute(value: object) -> Markup:
-    return value if isinstance(value, Markup) else escape(_ISOLATED.format(visible(str(value))))
+    return value if isinstance(value, Markup) else escape(_ISOLATED.format(short(str(value))))
 
 
 def _flatten(table: dict[str, Any], prefix: str) -> Iterator[tuple[str, Parts]]:

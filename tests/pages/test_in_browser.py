@@ -172,6 +172,17 @@ def test_every_accent_can_be_read(
         assert page.evaluate(AXE) == [], look
 
 
+@pytest.mark.parametrize("name", ["sign_in_wrong", "consent", "account", "hostile_account"])
+def test_it_fits_where_people_write_from_right_to_left(
+    name: str, open_page: Open, pictures: Path
+) -> None:
+    page = open_page(name, BRANDS["watchword"], java_script_enabled=False)
+    page.evaluate("document.documentElement.dir = 'rtl'")
+    for look in each_look(page):
+        page.screenshot(path=pictures / f"{name}-rtl-{look}.png", full_page=True)
+        assert page.evaluate(OVERFLOWS) == [], look
+
+
 def test_what_is_wrong_has_the_focus(open_page: Open) -> None:
     focused = "document.activeElement.outerHTML.slice(0, 120)"
     summary = open_page("register_faults", BRANDS["watchword"]).evaluate(focused)

@@ -19,7 +19,9 @@ SCOPES = tuple(
 BIDI, SCRIPT = "\u202emoc.knab\u202c", "<script>alert(1)</script>"
 MARKS = "Z" + "\u0335\u0321\u034f" * 60
 LONG = f'{SCRIPT}{BIDI}" onfocus="alert(2)"{{{{7*7}}}}'.ljust(200, "W")
-MALLORY = views.Person(username="m" * 32, email="m" * 64 + "@" + "long." * 36 + "example", full_name=LONG)
+MALLORY = views.Person(
+    username="m" * 32, email="m" * 64 + "@" + "long." * 36 + "example", full_name=LONG
+)
 EVIL = views.Application(name=LONG, host="xn--" + "evil-" * 40 + "example", owner=MARKS + BIDI)
 EVIL_SCOPES = (
     views.AskedScope(value="unknown"),
@@ -54,9 +56,7 @@ SESSIONS = (
     session(0, "Safari on macOS", current=True),
     session(9, "Chrome on Android", application="Shop"),
     session(14, "curl", application="shipyard"),
-    session(
-        11, None, ended_because="refresh_reuse", ended_at=NOW - timedelta(minutes=40)
-    ),
+    session(11, None, ended_because="refresh_reuse", ended_at=NOW - timedelta(minutes=40)),
     session(12, "Edge on Windows", ended_because="client_revoked"),
 )
 CONSENTS = (

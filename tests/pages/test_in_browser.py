@@ -138,9 +138,7 @@ def each_look(page: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", [*PAGES, *HOSTILE])
-def test_nothing_overflows_without_javascript(
-    name: str, open_page: Open, pictures: Path
-) -> None:
+def test_nothing_overflows_without_javascript(name: str, open_page: Open, pictures: Path) -> None:
     """ATK-74: names that were made to break the page don't."""
     page = open_page(name, BRANDS["watchword"], java_script_enabled=False)
     for details in page.locator("details").all():

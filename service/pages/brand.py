@@ -1,14 +1,15 @@
 """Whose pages these are: the operator's name, logo, colours and links."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from service.oauth.user import name_fault, url_fault
 from service.pages.colours import SHAPE_CONTRAST, TEXT_CONTRAST, is_colour, lowest_contrast
 from service.pages.palette import LIGHT
 
 _MAX_NAME = 40
+_MAILTO = re.compile(r"mailto:[\x21-\x7E]{1,200}")
 
 
 class UnfitBrand(ValueError):
@@ -41,7 +42,11 @@ class Brand:
         faults = [
             *_name_faults(self.name),
             *colours,
-            *(f"{name}: must be {fault}" for name, url in links.items() if (fault := _fault(url))),
+            *(
+                f"{name}: must be {fault}"
+                for name, url in links.items()
+                if (fault := _link_fault(name, url))
+            ),
         ]
         if faults:
             raise UnfitBrand(faults)
@@ -59,8 +64,8 @@ def _name_faults(name: str) -> list[str]:
     return [f"name: must be 1 to {_MAX_NAME} printable characters, without spaces around them"]
 
 
-def _fault(url: str | None) -> str | None:
-    if url is None or (url.isprintable() and urlsplit(url).scheme == "mailto"):
+def _link_fault(name: str, url: str | None) -> str | None:
+    if url is None or (name == "help" and _MAILTO.fullmatch(url)):
         return None
     return url_fault(url)
 
@@ -73,14 +78,13 @@ def _colour_faults(accent: str, background: str) -> list[str]:
         return faults
     texts = lowest_contrast(background, (LIGHT.text, LIGHT.muted, LIGHT.bad))
     if texts < TEXT_CONTRAST:
-        return [
-            f"background: text on {background} has a contrast of {texts:.1f}:1, and"
-            f" {TEXT_CONTRAST}:1 is needed; choose a lighter one"
-        ]
+        return [_too_weak(f"background: text on {background}", texts, "lighter")]
     shapes = lowest_contrast(accent, (background, LIGHT.card))
     if shapes < SHAPE_CONTRAST:
-        return [
-            f"accent: {accent} has a contrast of {shapes:.1f}:1 with the light page, and"
-            f" {SHAPE_CONTRAST:.0f}:1 is needed; choose a darker one"
-        ]
+        return [_too_weak(f"accent: {accent} on the light page", shapes, "darker")]
     return []
+
+
+def _too_weak(what: str, ratio: float, change: str) -> str:
+    needed = TEXT_CONTRAST if change == "lighter" else SHAPE_CONTRAST
+    return f"{what} has a contrast of {ratio:.1f}:1; {needed:g}:1 is needed: choose a {change} one"

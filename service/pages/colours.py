@@ -10,6 +10,8 @@ TEXT_CONTRAST, SHAPE_CONTRAST = 4.5, 3.0
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _STEPS = 50
+# The part of sRGB that is a straight line.
+_LINEAR = 0.04045
 
 
 def is_colour(text: str) -> bool:
@@ -64,7 +66,7 @@ def _channels(colour: str) -> tuple[int, ...]:
 
 def _luminance(colour: str) -> float:
     linear = [
-        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        c / 12.92 if c <= _LINEAR else ((c + 0.055) / 1.055) ** 2.4
         for c in (channel / 255 for channel in _channels(colour))
     ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

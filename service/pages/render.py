@@ -4,6 +4,7 @@ Whatever a template shows is escaped, and rid of what can't be seen; `|e` in a t
 one exception, values that have to come back byte for byte.
 """
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -53,25 +54,7 @@ class Pages:
             lstrip_blocks=True,
             finalize=_clean,
         )
-        texts = self._texts
-        environment.globals |= {
-            "brand": brand,
-            "t": texts,
-            "to": SimpleNamespace(
-                **{name: base_path + path for name, path in vars(paths).items() if name.isupper()}
-            ),
-            "style": base_path + self.style.path,
-            "logo": base_path + self.logo.path,
-            "least_password": Markup(MIN_CODE_POINTS),
-            "fault_text": self._fault_text,
-            "scope_text": self._scope_text,
-            "ended_text": self._ended_text,
-            "age": lambda at, now: age(texts, at, now),
-            "duration": lambda length: duration(texts, length),
-            "short": short,
-            "initial": initial,
-            "device_icon": device_icon,
-        }
+        environment.globals.update(self._names(brand, base_path))
         # Now, not when the first person comes.
         kinds: tuple[type[View], ...] = get_args(Page)
         self._templates = {kind: environment.get_template(kind.template) for kind in kinds}
@@ -79,6 +62,27 @@ class Pages:
     def render(self, page: Page) -> str:
         """The whole document."""
         return self._templates[type(page)].render(page=page)
+
+    def _names(self, brand: Brand, base_path: str) -> dict[str, Any]:
+        """What every template may use."""
+        return {
+            "brand": brand,
+            "t": self._texts,
+            "to": SimpleNamespace(
+                **{name: base_path + path for name, path in vars(paths).items() if name.isupper()}
+            ),
+            "style": base_path + self.style.path,
+            "logo": base_path + self.logo.path,
+            "least_password": MIN_CODE_POINTS,
+            "fault_text": self._fault_text,
+            "scope_text": self._scope_text,
+            "ended_text": self._ended_text,
+            "age": partial(age, self._texts),
+            "duration": partial(duration, self._texts),
+            "short": short,
+            "initial": initial,
+            "device_icon": device_icon,
+        }
 
     def _fault_text(self, name: str, fault: Fault | str) -> Markup:
         if fault is Fault.UNFIT:
@@ -97,7 +101,7 @@ class Pages:
 
     def _ended_text(self, reason: str) -> Markup:
         key = f"ended.{reason}"
-        return self._texts(key if key in self._texts else "ended.unknown")
+        return self._texts(key if key in self._texts.keys else "ended.unknown")
 
 
 def initial(name: str) -> str:

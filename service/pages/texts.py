@@ -6,10 +6,10 @@ that its direction stays its own; characters that can't be seen are left out of 
 
 import tomllib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from string import Formatter
-from typing import Any
+from typing import Any, TypeGuard
 
 from markupsafe import Markup, escape
 
@@ -24,10 +24,12 @@ _MAX_MARKS = 4
 _MAX_NAME = 64
 
 Parts = tuple[tuple[str, str | None], ...]
+# A number or Markup is ours; any other text is foreign.
+Value = str | int
 
 
 def visible(text: str) -> str:
-    """The text as it may be shown: nothing unseen, no overrides of direction, no towers of marks."""
+    """The text as it may be shown: nothing unseen, no overrides, no towers of marks."""
     shown: list[str] = []
     marks = 0
     for character in text:
@@ -57,11 +59,11 @@ class Texts:
         self.language = language
         self.direction = self.bare("direction")
 
-    def __call__(self, key: str, **values: object) -> Markup:
+    def __call__(self, key: str, **values: Value) -> Markup:
         """The text for an element's content: the values are escaped and isolated."""
         return self._join(key, values, _element)
 
-    def plain(self, key: str, **values: object) -> Markup:
+    def plain(self, key: str, **values: Value) -> Markup:
         """The text for an attribute or a title, where no element may be."""
         return self._join(key, values, _attribute)
 
@@ -70,25 +72,28 @@ class Texts:
         ((text, _),) = self._texts[key]
         return text
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._texts
-
+    @property
     def keys(self) -> set[str]:
+        """Of all its texts."""
         return set(self._texts)
 
-    def _join(self, key: str, values: dict[str, object], show: Any) -> Markup:
+    def _join(self, key: str, values: dict[str, Value], show: Callable[[Value], Markup]) -> Markup:
         parts = self._texts[key]
         return Markup("").join(
             escape(text) + (show(values[name]) if name else "") for text, name in parts
         )
 
 
-def _element(value: object) -> Markup:
-    return value if isinstance(value, Markup) else _BDI.format(short(str(value)))
+def _element(value: Value) -> Markup:
+    return _BDI.format(short(value)) if _is_foreign(value) else escape(value)
 
 
-def _attribute(value: object) -> Markup:
-    return value if isinstance(value, Markup) else escape(_ISOLATED.format(short(str(value))))
+def _attribute(value: Value) -> Markup:
+    return escape(_ISOLATED.format(short(value))) if _is_foreign(value) else escape(value)
+
+
+def _is_foreign(value: Value) -> TypeGuard[str]:
+    return isinstance(value, str) and not isinstance(value, Markup)
 
 
 def _flatten(table: dict[str, Any], prefix: str) -> Iterator[tuple[str, Parts]]:

@@ -35,9 +35,9 @@ def _age(texts: Texts, at: datetime, now: datetime) -> Markup:
         if passed < below:
             return _count(texts, f"age.{name}", passed // unit)
     month = texts.plain(f"month.{at.month}")
-    return texts.plain("age.date", day=Markup(at.day), month=month, year=Markup(at.year))
+    return texts.plain("age.date", day=at.day, month=month, year=at.year)
 
 
 def _count(texts: Texts, key: str, number: int) -> Markup:
     form = "one" if number == 1 else "other"
-    return texts.plain(f"{key}.{form}", number=Markup(number))
+    return texts.plain(f"{key}.{form}", number=number)

@@ -22,7 +22,7 @@ class Fault(StrEnum):
     WRONG = "wrong"
 
 
-# By name of the field; a text is a whole sentence, as `password_fault` has them.
+# By name of a field of the form; a text is a whole sentence, as `password_fault` has them.
 Faults = Mapping[str, Fault | str]
 
 
@@ -94,8 +94,7 @@ class AskedScope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownSession:
-    """A session of the user's; it lives unless `ended_because` says why not (`ended_because` of
-    the HTTP API, and its words)."""
+    """A session of the user's; it lives unless `ended_because`, a word of the HTTP API, says why."""
 
     id: str
     application: str

@@ -29,11 +29,23 @@ EVIL_SCOPES = (
     views.AskedScope(value="orders", description=SCRIPT + BIDI + " and more" * 40),
     views.AskedScope(value="{scope}"),
 )
-REASONS = (
-    "logged_out revoked_by_client ended_by_user logged_out_everywhere password_changed not_used"
-    " expired too_many_sessions refresh_reuse refresh_impossible revoked_by_operator user_disabled"
-    " client_revoked taken_back_from_feed recovered"
-).split()
+REASONS = [
+    "logged_out",
+    "revoked_by_client",
+    "ended_by_user",
+    "logged_out_everywhere",
+    "password_changed",
+    "not_used",
+    "expired",
+    "too_many_sessions",
+    "refresh_reuse",
+    "refresh_impossible",
+    "revoked_by_operator",
+    "user_disabled",
+    "client_revoked",
+    "taken_back_from_feed",
+    "recovered",
+]
 
 
 def session(number: int, device: str | None, **more: object) -> views.ShownSession:
@@ -118,7 +130,9 @@ PAGES: dict[str, Page] = {
     ),
     "consent": consent(),
     "consent_on_device": consent(application=CLI, scopes=SCOPES[:3]),
-    "confirm_sign_out": views.ConfirmSignOut(csrf=CSRF, person=ANNA, application=NOTES),
+    "confirm_sign_out": views.ConfirmSignOut(
+        csrf=CSRF, request=HANDLE, person=ANNA, application=NOTES
+    ),
     "signed_out": views.SignedOut(),
     "signed_out_continue": views.SignedOut(
         everywhere=True, application=NOTES, continue_url="https://notes.example.com/"
@@ -149,7 +163,9 @@ HOSTILE: dict[str, Page] = {
         faults={"username": LONG, "email": Fault.TAKEN},
     ),
     "hostile_consent": consent(application=EVIL, person=MALLORY, scopes=EVIL_SCOPES),
-    "hostile_confirm": views.ConfirmSignOut(csrf=CSRF, person=MALLORY, application=EVIL),
+    "hostile_confirm": views.ConfirmSignOut(
+        csrf=CSRF, request=HANDLE, person=MALLORY, application=EVIL
+    ),
     "hostile_signed_out": views.SignedOut(
         application=EVIL, continue_url="https://evil.example/?a='\"><i>"
     ),

@@ -1,4 +1,4 @@
-"""Every page in every state: what a form sends, what is said to whom, and nothing from elsewhere."""
+"""Every page in every state: what its forms send, what it says, and nothing from elsewhere."""
 
 import re
 

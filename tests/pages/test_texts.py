@@ -19,7 +19,15 @@ BUILT = {
     "page.": ("privacy", "terms", "help"),
     "notice.": tuple(Notice),
     "sign_in.problem.": tuple(SignInProblem),
-    "field.": ("username", "email", "full_name", "password", "current_password", "new_password"),
+    "field.": (
+        "login",
+        "username",
+        "email",
+        "full_name",
+        "password",
+        "current_password",
+        "new_password",
+    ),
     "account.": tuple(
         f"{section}.{part}"
         for section in ("profile", "names", "password", "sessions", "consents")
@@ -54,18 +62,18 @@ def test_a_template_has_no_words_of_its_own(name: str) -> None:
 def test_every_text_is_used_and_every_text_used_is_there(texts: Texts) -> None:
     code = "".join(path.read_text() for path in ROOM.glob("*.py"))
     everything = "".join(TEMPLATES.values()) + code
-    literal = {key for key in texts.keys() if re.search(rf"['\"]{re.escape(key)}['\"]", everything)}
+    literal = {key for key in texts.keys if re.search(rf"['\"]{re.escape(key)}['\"]", everything)}
     built = {prefix + name for prefix, names in BUILT.items() for name in names}
     counted = {
         f"{unit}.{form}"
         for unit in ("age.minute", "age.hour", "age.day", "duration.second", "duration.minute")
         for form in ("one", "other")
     }
-    ended = {key for key in texts.keys() if key.startswith("ended.")}
-    assert built | counted <= texts.keys()
-    assert texts.keys() - literal - built - counted - ended == set()
+    ended = {key for key in texts.keys if key.startswith("ended.")}
+    assert built | counted <= texts.keys
+    assert texts.keys - literal - built - counted - ended == set()
     called = set(re.findall(r"\bt(?:\.plain)?\('([\w.]+)'[,)]", "".join(TEMPLATES.values())))
-    assert called <= texts.keys()
+    assert called <= texts.keys
 
 
 def test_every_reason_of_the_api_has_its_words(texts: Texts) -> None:
@@ -77,7 +85,7 @@ def test_every_reason_of_the_api_has_its_words(texts: Texts) -> None:
         for word in re.findall(r"`(\w+)`", row.split("|")[1] if "|" in row else "")
     }
     assert len(reasons) == 15
-    assert {key for key in texts.keys() if key.startswith("ended.")} == {
+    assert {key for key in texts.keys if key.startswith("ended.")} == {
         f"ended.{reason}" for reason in (*reasons, "unknown")
     }
 
@@ -110,7 +118,7 @@ def test_a_text_without_its_value_or_its_key_is_no_text(texts: Texts) -> None:
         ("a\nb\u2028c\x00", "a b c"),
         ("\ud800x\ufeff\u00ad\U000e0041", "x"),
         ("नमस्ते", "नमस्ते"),
-        ("👩\u200d🚀 می\u200cخواهم", "👩\u200d🚀 می\u200cخواهم"),
+        ("👩\u200d🚀 x\u200cy", "👩\u200d🚀 x\u200cy"),
         ("e" + "\u0301" * 9 + "e\u0301", "e" + "\u0301" * 4 + "e\u0301"),
     ],
 )

@@ -94,7 +94,7 @@ class AskedScope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownSession:
-    """A session of the user's; it lives unless `ended_because`, a word of the HTTP API, says why."""
+    """A session of the user's; it lives unless `ended_because`, a word of the API, says why not."""
 
     id: str
     application: str

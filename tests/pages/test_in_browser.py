@@ -36,7 +36,8 @@ BRANDS = {
 # What sticks out of the page, and what is wider than the box around it.
 OVERFLOWS = """() => {
   const room = document.documentElement.clientWidth;
-  const out = [...document.querySelectorAll("body *:not(.unseen, .unseen *, .skip)")].filter((each) => {
+  const shown = document.querySelectorAll("body *:not(.unseen, .unseen *, .skip)");
+  const out = [...shown].filter((each) => {
     const box = each.getBoundingClientRect();
     return box.width && (box.right > room + 0.5 || box.left < -0.5);
   });
@@ -93,6 +94,7 @@ Open = Callable[..., Any]
 def open_page(chromium: Any) -> Iterator[Open]:
     """A tab at a site that serves one page with its files and headers, and nothing else."""
     contexts, faults = [], []
+    posted: list[tuple[str, str]] = []
 
     def open_(name: str, brand: Brand, **options: object) -> Any:
         pages = Pages(brand)
@@ -111,6 +113,9 @@ def open_page(chromium: Any) -> Iterator[Open]:
             elif url == f"{SITE}/page":
                 headers = {"Content-Security-Policy": POLICY}
                 route.fulfill(body=body, content_type="text/html; charset=utf-8", headers=headers)
+            elif route.request.method == "POST":
+                posted.append((url, route.request.post_data))
+                route.fulfill(body="<!doctype html><title>there</title>", content_type="text/html")
             else:
                 faults.append(url)
                 route.abort()
@@ -122,6 +127,7 @@ def open_page(chromium: Any) -> Iterator[Open]:
         context.route("**/*", answer)
         context.on("console", note)
         page = context.new_page()
+        page.posted = posted
         page.goto(f"{SITE}/page")
         return page
 
@@ -201,3 +207,15 @@ def test_the_choices_of_the_consent_page_are_of_one_size(open_page: Open) -> Non
             allow["width"],
             allow["height"],
         )
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_form_post_goes_by_itself_or_by_its_button(scripts: bool, open_page: Open) -> None:
+    """AUTHZ-15."""
+    page = open_page("form_post", BRANDS["watchword"], java_script_enabled=scripts)
+    if not scripts:
+        assert page.posted == []
+        page.get_by_role("button", name="Continue").click()
+    playwright.expect(page).to_have_title("there")
+    body = "code=wwc_8s7&state=a+b%26c&iss=https%3A%2F%2Fauth.example.com"
+    assert page.posted == [("https://notes.example.com/callback", body)]

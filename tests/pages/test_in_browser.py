@@ -87,47 +87,54 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
+class Site:
+    """Serves one page with its files and their headers; `asked` is all else that was asked for."""
+
+    def __init__(self, name: str, brand: Brand) -> None:
+        pages = Pages(brand)
+        self.body = pages.render({**PAGES, **HOSTILE}[name])
+        self.assets = {SITE + asset.path: asset for asset in (pages.style, pages.logo)}
+        self.posted: list[tuple[str, str]] = []
+        self.asked: list[str] = []
+
+    def answer(self, route: Any) -> None:
+        url = route.request.url
+        if asset := self.assets.get(url):
+            headers = {"Content-Security-Policy": asset.policy}
+            route.fulfill(body=asset.body, content_type=asset.media_type, headers=headers)
+        elif url == f"{SITE}/page":
+            headers = {"Content-Security-Policy": POLICY}
+            route.fulfill(body=self.body, content_type="text/html; charset=utf-8", headers=headers)
+        elif route.request.method == "POST":
+            self.posted.append((url, route.request.post_data))
+            route.fulfill(body="<!doctype html><title>there</title>", content_type="text/html")
+        else:
+            self.asked.append(url)
+            route.abort()
+
+
 Open = Callable[..., Any]
 
 
 @pytest.fixture
 def open_page(chromium: Any) -> Iterator[Open]:
-    """A tab at a site that serves one page with its files and headers, and nothing else."""
-    contexts, faults = [], []
-    posted: list[tuple[str, str]] = []
+    """A tab at such a site; nothing breaks the policy."""
+    contexts, sites, faults = [], [], []
+
+    def note(message: Any) -> None:
+        if message.type in {"error", "warning"}:
+            faults.append(message.text)
 
     def open_(name: str, brand: Brand, **options: object) -> Any:
-        pages = Pages(brand)
         context = chromium.new_context(reduced_motion="reduce", **options)
         context.set_default_timeout(8000)
         contexts.append(context)
-        assets = {SITE + asset.path: asset for asset in (pages.style, pages.logo)}
-        body = pages.render({**PAGES, **HOSTILE}[name])
-
-        def answer(route: Any) -> None:
-            url = route.request.url
-            if url in assets:
-                asset = assets[url]
-                headers = {"Content-Security-Policy": asset.policy}
-                route.fulfill(body=asset.body, content_type=asset.media_type, headers=headers)
-            elif url == f"{SITE}/page":
-                headers = {"Content-Security-Policy": POLICY}
-                route.fulfill(body=body, content_type="text/html; charset=utf-8", headers=headers)
-            elif route.request.method == "POST":
-                posted.append((url, route.request.post_data))
-                route.fulfill(body="<!doctype html><title>there</title>", content_type="text/html")
-            else:
-                faults.append(url)
-                route.abort()
-
-        def note(message: Any) -> None:
-            if message.type in {"error", "warning"}:
-                faults.append(message.text)
-
-        context.route("**/*", answer)
+        site = Site(name, brand)
+        sites.append(site)
+        context.route("**/*", site.answer)
         context.on("console", note)
         page = context.new_page()
-        page.posted = posted
+        page.site = site
         page.goto(f"{SITE}/page")
         return page
 
@@ -135,6 +142,7 @@ def open_page(chromium: Any) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert faults == []
+    assert [site.asked for site in sites if site.asked] == []
 
 
 def each_look(page: Any) -> Iterator[str]:
@@ -214,8 +222,8 @@ def test_a_form_post_goes_by_itself_or_by_its_button(scripts: bool, open_page: O
     """AUTHZ-15."""
     page = open_page("form_post", BRANDS["watchword"], java_script_enabled=scripts)
     if not scripts:
-        assert page.posted == []
+        assert page.site.posted == []
         page.get_by_role("button", name="Continue").click()
     playwright.expect(page).to_have_title("there")
     body = "code=wwc_8s7&state=a+b%26c&iss=https%3A%2F%2Fauth.example.com"
-    assert page.posted == [("https://notes.example.com/callback", body)]
+    assert page.site.posted == [("https://notes.example.com/callback", body)]

@@ -116,10 +116,8 @@ def test_hostile_texts_are_shown_as_texts_without_what_is_unseen(name: str) -> N
     assert "&lt;script&gt;" in source or "evil.example" in source
     assert not set(BIDI) & {"\u202e", "\u202c"} & set(source)
     assert "\u0335\u0321\u034f" * 2 not in source
-    # An input shows what was typed; elsewhere it would be found out of its quotes.
     for element in Document(source).elements:
         assert "onfocus" not in element.attributes
-    assert "{{7*7}}" in source.replace("&#34;", '"') or "{{7" not in source
     assert LONG not in source
 
 

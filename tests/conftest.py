@@ -18,7 +18,7 @@ from service.embedded.postgres import EmbeddedPostgres
 from service.embedded.redis import EmbeddedRedis
 from service.flows.manage_clients import create_client
 from service.keys.master_keys import create_master_keys
-from service.oauth.client import Registration
+from service.oauth.registration import Registration
 from service.settings import Settings, load_settings
 from tests.leaks import Issued, watched_logs
 

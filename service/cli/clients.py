@@ -1,6 +1,6 @@
 """watchword clients: register and manage clients."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,37 +9,19 @@ import click
 from service.cli.client_options import named_members, registration_options
 from service.cli.context import ClientId, Opened, command, opened, publish, show_table
 from service.flows.manage_clients import (
-    ClientRefused,
-    change_client,
+    UnknownClient,
+    amend_client,
     create_client,
     reenable_client,
     revoke_client,
     rotate_secret,
     shadow_client,
 )
-from service.oauth.client import Client, Registration
+from service.oauth.client import Client
+from service.oauth.registration import CONFIDENTIAL, PUBLIC
 from service.oauth.signing_key import RS256
 from service.sql.clients import find_client, list_clients
 from service.sql.signing_keys import list_signing_keys
-
-_CONFIDENTIAL = Registration(
-    id="",
-    name="",
-    type="confidential",
-    token_endpoint_auth_method="client_secret_basic",  # noqa: S106 (a method's name)
-    grant_types=("client_credentials",),
-    audiences=(),
-    scopes=(),
-    default_scopes=(),
-    serves=(),
-    access_token_ttl=timedelta(seconds=300),
-)
-_PUBLIC = replace(
-    _CONFIDENTIAL,
-    type="public",
-    token_endpoint_auth_method="none",  # noqa: S106 (a method's name)
-    grant_types=(),
-)
 
 
 @click.group()
@@ -59,7 +41,7 @@ async def create(client_id: str, public: bool, **options: Any) -> None:  # noqa:
     """
     members = named_members(options)
     public = public or members.get("first_party", False)
-    registration = replace(_PUBLIC if public else _CONFIDENTIAL, id=client_id, name=client_id)
+    registration = replace(PUBLIC if public else CONFIDENTIAL, id=client_id, name=client_id)
     registration = replace(registration, **members)
     async with opened() as context:
         issuer = context.settings.issuer
@@ -86,13 +68,8 @@ async def change(client_id: str, **options: Any) -> None:
     if not members:
         raise click.UsageError("name what to change")
     async with opened() as context:
-        client = await _get_client(context, client_id)
-        as_it_is = {field.name: getattr(client, field.name) for field in fields(Registration)}
-        registration, issuer = Registration(**{**as_it_is, **members}), context.settings.issuer
-        if "administrator" in members:
-            registration = registration.for_administration(issuer)
-        await change_client(context.database, registration, issuer)
-        await _tell_what_signs(context, registration.signing_alg)
+        await amend_client(context.database, client_id, members, context.settings.issuer)
+        await _tell_what_signs(context, members.get("signing_alg", RS256))
     click.echo(f"{client_id} is changed; every pod knows it within seconds")
 
 
@@ -192,7 +169,7 @@ async def _get_client(context: Opened, client_id: str) -> Client:
     async with context.database.connection() as connection:
         client = await find_client(connection, client_id)
     if client is None:
-        raise ClientRefused(f"there is no client {client_id}")
+        raise UnknownClient(client_id)
     return client
 
 

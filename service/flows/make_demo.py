@@ -8,7 +8,7 @@ from service.flows.manage_clients import change_client, create_client, rotate_se
 from service.flows.manage_users import create_user, set_password
 from service.flows.origin import OPERATOR
 from service.hashing import PasswordHasher
-from service.oauth.client import Registration
+from service.oauth.registration import Registration
 from service.oauth.user import Profile
 from service.sql.clients import find_client
 from service.sql.connection import Database

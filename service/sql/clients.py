@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from service.oauth.client import Client, Registration
+from service.oauth.client import Client
+from service.oauth.registration import Registration
 from service.sql.connection import Connection
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from service.flows.manage_clients import new_secret
 from service.oauth import client as module
-from service.oauth.client import Client, Registration, digest_secret, is_client_id
+from service.oauth.client import Client, digest_secret, is_client_id
+from service.oauth.registration import Registration
 
 ISSUER = "https://auth.example"
 WELL = Registration(

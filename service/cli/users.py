@@ -13,6 +13,7 @@ from service.cli.context import (
 )
 from service.cli.passwords import Password, hash_password, password_options, take_password
 from service.flows import manage_users
+from service.flows.administer_users import set_administrator
 from service.flows.origin import OPERATOR
 from service.oauth.user import Profile, User
 from service.sql.users import list_users
@@ -128,6 +129,23 @@ async def set_roles(name: str, roles: tuple[str, ...]) -> None:
     click.echo(f"roles of {user.username}: {held}; sessions that will refresh: {stale}")
 
 
+@users.command("set-administrator")
+@click.argument("name", type=UserName())
+@click.argument("mode", type=click.Choice(["on", "off"]))
+@command
+async def set_administrator_(name: str, mode: str) -> None:
+    """Let the user use /admin through a client that may, or not any more.
+
+    That holds from the next request on; no session ends.
+    """
+    async with opened() as context:
+        user = await get_user(context, name)
+        await set_administrator(context.database, user.id, OPERATOR, on=mode == "on")
+    click.echo(
+        f"{user.username} {'is an administrator' if mode == 'on' else 'administers nothing'}"
+    )
+
+
 @users.command()
 @click.argument("name", type=UserName())
 @click.option("--yes", is_flag=True, help="Don't ask.")
@@ -168,6 +186,7 @@ def _details(user: User) -> dict[str, object]:
     return {
         **_summary(user),
         "avatar_url": user.avatar_url,
+        "administrator": user.administrator,
         "created_at": user.created_at.isoformat(timespec="seconds"),
         "disabled_at": user.disabled_at and user.disabled_at.isoformat(timespec="seconds"),
     }

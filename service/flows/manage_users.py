@@ -37,6 +37,13 @@ class UserRefused(Exception):
     """The change can't be made; the text says why, one fault a line."""
 
 
+class UnknownUser(UserRefused):
+    """There is no such user."""
+
+    def __init__(self, user_id: UUID) -> None:
+        super().__init__(f"there is no user {user_id}")
+
+
 async def create_user(
     database: Database,
     profile: Profile,
@@ -44,13 +51,18 @@ async def create_user(
     origin: Origin,
     *,
     roles: tuple[str, ...] = (),
+    administrator: bool = False,
 ) -> User:
     """The new user. Raises UserRefused for what it can't be called, NameTaken."""
     check_profile(profile, roles)
     user_id = uuid7(int(time.time() * 1000), secrets.token_bytes(RANDOM_BYTES))
     async with database.transaction() as connection:
-        user = await insert_user(connection, user_id, profile, password_hash, roles)
+        user = await insert_user(
+            connection, user_id, profile, password_hash, roles, administrator=administrator
+        )
         await audit(connection, "user_created", user_id, origin)
+        if administrator:
+            await audit(connection, "administrator_changed", user_id, origin, on=True)
     return user
 
 
@@ -132,7 +144,7 @@ async def enable(database: Database, user_id: UUID, origin: Origin) -> None:
         if enabled:
             await audit(connection, "user_enabled", user_id, origin)
     if not enabled:
-        raise UserRefused(f"there is no user {user_id}")
+        raise UnknownUser(user_id)
 
 
 async def set_roles(
@@ -148,7 +160,7 @@ async def set_roles(
         if changed:
             await audit(connection, "roles_changed", user_id, origin, roles=roles)
     if not changed:
-        raise UserRefused(f"there is no user {user_id}")
+        raise UnknownUser(user_id)
     return count
 
 
@@ -196,5 +208,5 @@ async def _ending(
         if changed:
             await audit(connection, event or reason, user_id, origin, reason=reason, sessions=count)
     if not changed:
-        raise UserRefused(f"there is no user {user_id}")
+        raise UnknownUser(user_id)
     return count

@@ -1,5 +1,6 @@
 """A user's own account: register, read, change, and the sessions of it."""
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from service.blocklist import common_passwords
@@ -28,7 +29,7 @@ async def register(
 ) -> User:
     """The new user. Raises InvalidRequest, NameTaken, HashingBusy, DatabaseUnavailable."""
     about = (profile.username, profile.email, profile.full_name)
-    password = _check_new(password, "password", [text for text in about if text])
+    password = check_new_password(password, "password", about)
     password_hash = await passwords.hash(password)
     return await create_user(database, profile, password_hash, origin)
 
@@ -109,8 +110,8 @@ async def change_own_password(
     Raises InvalidRequest, LoginFailed when it was changed meanwhile, HashingBusy,
     DatabaseUnavailable.
     """
-    about = [text for text in (user.username, user.email, user.full_name) if text]
-    new_password = _check_new(new_password, "new_password", about)
+    about = (user.username, user.email, user.full_name)
+    new_password = check_new_password(new_password, "new_password", about)
     ended = await change_password(
         database,
         user.id,
@@ -141,9 +142,14 @@ async def end_own_session(
     return await end_one_session(database, session_id, "ended_by_user", origin) is not None
 
 
-def _check_new(password: str, member: str, about: list[str]) -> str:
-    """A password that may be set, normalised. Raises InvalidRequest that says why not (PW-3)."""
+def check_new_password(password: str, member: str, about: Iterable[str | None]) -> str:
+    """A password that may be set, normalised. Raises InvalidRequest that says why not (PW-3).
+
+    `about` is what is known of the person: names, e-mail address.
+    """
     password = normalize(password, member)
-    if fault := password_fault(password, common=common_passwords(), about=about):
+    if fault := password_fault(
+        password, common=common_passwords(), about=[it for it in about if it]
+    ):
         raise InvalidRequest("the request has faults; see fields", fields={member: fault})
     return password

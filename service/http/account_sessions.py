@@ -6,12 +6,14 @@ from uuid import UUID
 from service.flows.manage_users import end_everywhere
 from service.flows.own_account import end_own_session, list_own_sessions
 from service.http.accounts import show_time
-from service.http.api import Answer, Call
+from service.http.answer import Answer
+from service.http.api import Call
 from service.http.bearer import user_of
 from service.http.browser import Headers, clear_cookie, read_cookie
 from service.oauth.access_token import AccessToken
 from service.oauth.errors import NotFound
 from service.oauth.refresh_token import UnknownRefreshKey
+from service.oauth.uuid7 import read_uuid
 from service.sql.session_ends import ShownSession
 
 
@@ -62,12 +64,8 @@ def _forget(call: Call, access: AccessToken) -> Headers:
 
 
 def _session_id(call: Call) -> UUID:
-    text = call.scope["path"].rpartition("/")[2]
-    try:
-        session_id = UUID(text)
-    except ValueError:
-        raise NotFound("there is no such session") from None
-    if str(session_id) != text:
+    session_id = read_uuid(call.scope["path"].rpartition("/")[2])
+    if session_id is None:
         raise NotFound("there is no such session")
     return session_id
 

@@ -11,7 +11,8 @@ from service.flows.own_account import (
     prove_self,
 )
 from service.flows.own_account import register as register_user
-from service.http.api import Answer, Call
+from service.http.answer import Answer
+from service.http.api import Call
 from service.http.bearer import user_of
 from service.http.json_body import JsonBody
 from service.oauth.errors import AccessDenied, InvalidToken, TooManyAttempts

@@ -2,13 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.flows.origin import Origin
+from service.http.answer import SAFE, Answer, action_of, render_answer
 from service.http.bearer import read_bearer
 from service.http.browser import (
     Headers,
@@ -20,26 +19,14 @@ from service.http.browser import (
 )
 from service.http.endpoint import send_response
 from service.http.error_responses import Response, render_error
-from service.http.headers import JSON, NO_STORE
 from service.http.json_body import JsonBody, read_json
 from service.http.request import Request, request_of
 from service.http.services import Services
 from service.oauth.access_token import AccessToken
 from service.oauth.client import Client, is_client_id
-from service.oauth.errors import InvalidClient, MethodNotAllowed
+from service.oauth.errors import InvalidClient
 
-_SAFE = frozenset({"GET", "HEAD"})
 _NO_BODY = JsonBody({})
-_encode = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What an action answers; `members` None is an empty body."""
-
-    status: int = 200
-    members: Any = None
-    headers: Headers = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,17 +117,11 @@ async def _respond(call: Call, receive: Receive, actions: Mapping[str, Action]) 
     method: str = call.scope["method"]  # pyright: ignore[reportGeneralTypeIssues]
     if method == "OPTIONS":
         return Response(204, preflight_headers(call.page, await _readers(call)), b"")
-    action = actions.get("GET" if method == "HEAD" else method)
-    if action is None:
-        raise MethodNotAllowed(sorted(actions))
-    if method not in _SAFE:
+    action = action_of(method, actions)
+    if method not in SAFE:
         call.body = await read_json(call.scope, receive)
         check_header(call.scope)
-    answer = await action(call)
-    if answer.members is None:
-        return Response(answer.status, (*NO_STORE, *answer.headers), b"")
-    headers = (JSON, *NO_STORE, *answer.headers)
-    return Response(answer.status, headers, _encode(answer.members))
+    return render_answer(await action(call))
 
 
 async def _readers(call: Call) -> tuple[str, ...]:

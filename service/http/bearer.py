@@ -1,17 +1,19 @@
-"""The access token of a request under /api: RFC 6750 §2.1, and whose it must be."""
+"""The access token of a request under /api and /admin: RFC 6750 §2.1, and whose it must be."""
 
 import re
 from uuid import UUID
 
 from litestar.types import Scope
 
+from service.flows.administer_users import is_administrator
 from service.flows.client_credentials import utc_now
 from service.flows.read_token import read_token
 from service.http.headers import header_values
 from service.http.services import Services
 from service.oauth.access_token import AccessToken
-from service.oauth.client import Client
+from service.oauth.client import ADMIN_SCOPE, Client, admin_audience
 from service.oauth.errors import (
+    InsufficientScope,
     InvalidRequest,
     InvalidToken,
     MissingToken,
@@ -20,6 +22,7 @@ from service.oauth.errors import (
 
 _TOKEN68 = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 _REFUSED = "the access token is invalid, expired or revoked"
+_NO_ADMINISTRATOR = "this needs an administrator's access token"
 
 
 async def read_bearer(scope: Scope, services: Services) -> tuple[AccessToken, Client]:
@@ -27,18 +30,48 @@ async def read_bearer(scope: Scope, services: Services) -> tuple[AccessToken, Cl
 
     Raises MissingToken, InvalidRequest for two headers, InvalidToken for all else (RS-1, RS-2).
     """
-    access = read_token(_read_header(scope), services.keyring, services.issuer)
-    if access is None or access.session_id is None or not access.is_current(utc_now()):
-        raise InvalidToken(_REFUSED, reason="no current token of a session")
+    access = _read_current(scope, services)
+    if access.session_id is None:
+        raise InvalidToken(_REFUSED, reason="no token of a session")
     client = await services.clients.find(access.client_id)
     if client is None or not client.first_party or access.audience not in client.audiences:
         raise InvalidToken(_REFUSED, reason="not of a first-party client")
+    await _check_live(access, services)
+    return access, client
+
+
+async def read_administrator(scope: Scope, services: Services) -> AccessToken:
+    """The live token of an administrator, for /admin.
+
+    Who is one, PostgreSQL says at each request: a mark that was taken away counts at once. Raises
+    MissingToken, InvalidRequest for two headers, InvalidToken, InsufficientScope (ATK-105).
+    """
+    access = _read_current(scope, services)
+    if access.audience != admin_audience(services.issuer):
+        raise InvalidToken(_REFUSED, reason="for another audience")
+    await _check_live(access, services)
+    if ADMIN_SCOPE not in access.scope.split(" "):
+        raise InsufficientScope(_NO_ADMINISTRATOR, ADMIN_SCOPE, reason="lacks the scope")
+    user_id = None if access.session_id is None else user_of(access)
+    if not await is_administrator(services.database, access.client_id, user_id):
+        raise InsufficientScope(_NO_ADMINISTRATOR, ADMIN_SCOPE, reason="lacks the mark")
+    return access
+
+
+def _read_current(scope: Scope, services: Services) -> AccessToken:
+    """A token of this issuer, within its time. Whether it was revoked is not asked here."""
+    access = read_token(_read_header(scope), services.keyring, services.issuer)
+    if access is None or not access.is_current(utc_now()):
+        raise InvalidToken(_REFUSED, reason="no current token")
+    return access
+
+
+async def _check_live(access: AccessToken, services: Services) -> None:
     live = await services.live_tokens.is_live(access)
     if live is None:
         raise TemporarilyUnavailable("revocations are being recovered; try again shortly")
     if not live:
         raise InvalidToken(_REFUSED, reason="revoked, or its session's claims changed")
-    return access, client
 
 
 def _read_header(scope: Scope) -> str:

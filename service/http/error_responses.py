@@ -11,15 +11,26 @@ from litestar import Response as LitestarResponse
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
+from service.flows.manage_clients import (
+    ClientExists,
+    ClientRefused,
+    UnfitRegistration,
+    UnknownClient,
+)
+from service.flows.manage_users import UnknownUser, UserRefused
 from service.hashing import HashingBusy
 from service.http.headers import JSON, NO_STORE
 from service.keys.signer import SignerUnavailable
 from service.oauth.errors import (
+    ClientIdIsTaken,
+    InsufficientScope,
     InvalidClient,
+    InvalidRequest,
     InvalidToken,
     MethodNotAllowed,
     MissingToken,
     NameIsTaken,
+    NotFound,
     OAuthError,
     ServerError,
     TemporarilyUnavailable,
@@ -54,10 +65,27 @@ def as_refusal(error: Exception) -> OAuthError:
         )
     if isinstance(error, NameTaken):
         return NameIsTaken(error.member)
+    if isinstance(error, ClientRefused | UserRefused):
+        return _of_administration(error)
     if isinstance(error, DatabaseUnavailable | SignerUnavailable | TimeoutError):
         return TemporarilyUnavailable("a dependency is away; try again shortly", reason=str(error))
     log.error("failure", exc_info=error)
     return ServerError("the server failed; the fault is logged")
+
+
+def _of_administration(error: ClientRefused | UserRefused) -> OAuthError:
+    """A refusal of what an administrator asked for."""
+    match error:
+        case UnknownClient():
+            return NotFound("there is no such client")
+        case UnknownUser():
+            return NotFound("there is no such user")
+        case ClientExists():
+            return ClientIdIsTaken("that client id is taken", fields={"id": "is taken"})
+        case UnfitRegistration():
+            return InvalidRequest("the request has faults; see fields", fields=dict(error.faults))
+        case _:
+            return InvalidRequest("that can't be done here", reason=str(error))
 
 
 def render_error(error: Exception, *, challenge: bool) -> Response:
@@ -75,6 +103,8 @@ def render_error(error: Exception, *, challenge: bool) -> Response:
         headers.append((b"retry-after", str(seconds).encode()))
     if isinstance(refusal, InvalidToken):
         headers.append((b"www-authenticate", _bearer_challenge(refusal)))
+    if isinstance(refusal, InsufficientScope):
+        headers.append((b"www-authenticate", _scope_challenge(refusal)))
     if isinstance(refusal, MethodNotAllowed):
         headers.append((b"allow", ", ".join(refusal.allowed).encode()))
     body: dict[str, Any] = {"error": refusal.code, "error_description": refusal.description}
@@ -91,6 +121,14 @@ def _bearer_challenge(refusal: InvalidToken) -> bytes:
         b'Bearer realm="watchword", error="invalid_token", '
         b'error_description="' + refusal.description.encode() + b'"'
     )
+
+
+def _scope_challenge(refusal: InsufficientScope) -> bytes:
+    """RFC 6750 §3.1: with the scope that is needed."""
+    return (
+        'Bearer realm="watchword", error="insufficient_scope", '
+        f'error_description="{refusal.description}", scope="{refusal.scope}"'
+    ).encode()
 
 
 def litestar_handlers() -> ExceptionHandlersMap:

@@ -42,6 +42,11 @@ class Form:
         """Whether nothing was sent, or only empty parameters."""
         return not self._values
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Which parameters were sent."""
+        return frozenset(self._values)
+
     def get(self, name: str) -> str | None:
         """A parameter that may be sent once."""
         values = self._values.get(name)

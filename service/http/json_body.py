@@ -4,6 +4,7 @@ from typing import Any
 
 from litestar.types import Receive, Scope
 
+from service.http.faults import Faults
 from service.http.form import read_body
 from service.http.headers import header_values
 from service.oauth.errors import InvalidRequest, UnsupportedMediaType
@@ -11,7 +12,7 @@ from service.oauth.jws import parse_json_object
 
 _MAX_DEPTH = 4
 _MAX_TEXT = 8 * 1024
-_MAX_FAULTS = 20
+_MAX_LIST = 200
 
 
 class JsonBody:
@@ -20,7 +21,7 @@ class JsonBody:
     def __init__(self, members: dict[str, Any]) -> None:
         self._members = members
         self._asked: set[str] = set()
-        self._faults: dict[str, str] = {}
+        self._faults = Faults()
 
     def text(self, name: str) -> str:
         """A text that has to be there; '' with a fault noted when it is not."""
@@ -41,31 +42,61 @@ class JsonBody:
             return None
         return value
 
+    def texts(self, name: str) -> tuple[str, ...] | None:
+        """A list of texts that may be left out, or be null; each counts once."""
+        self._asked.add(name)
+        value = self._members.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, list) or len(value) > _MAX_LIST:
+            self.fault(name, f"must be a list of at most {_MAX_LIST} texts")
+            return None
+        for fault in filter(None, map(_text_fault, value)):
+            self.fault(name, f"an item {fault}")
+            return None
+        return tuple(dict.fromkeys(value))
+
+    def flag(self, name: str) -> bool | None:
+        """A boolean that may be left out, or be null."""
+        self._asked.add(name)
+        value = self._members.get(name)
+        if value is None or isinstance(value, bool):
+            return value
+        self.fault(name, "must be true or false")
+        return None
+
+    def number(self, name: str, least: int, most: int) -> int | None:
+        """An integer that may be left out, or be null."""
+        self._asked.add(name)
+        value = self._members.get(name)
+        if value is None or (type(value) is int and least <= value <= most):
+            return value
+        self.fault(name, f"must be an integer from {least} to {most}")
+        return None
+
     def has(self, name: str) -> bool:
         """Whether the member is there, be it null."""
         return name in self._members
 
     def fault(self, name: str, sentence: str) -> None:
         """Note that a member can't be taken."""
-        if len(self._faults) < _MAX_FAULTS:
-            self._faults.setdefault(name, sentence)
+        self._faults.note(name, sentence)
 
     def check(self) -> None:
         """Raise InvalidRequest if there is any fault, or a member that nobody asked for."""
-        for name in self._members.keys() - self._asked:
-            shown = name if name.isascii() and name.isidentifier() else "(a member)"
-            self.fault(shown[:64], "is not known here")
-        if self._faults:
-            raise InvalidRequest("the request has faults; see fields", fields=self._faults)
+        self._faults.check(self._members.keys() - self._asked)
 
 
-async def read_json(scope: Scope, receive: Receive) -> JsonBody:
+async def read_json(scope: Scope, receive: Receive, *, type_needed: bool = True) -> JsonBody:
     """The request's JSON object; an empty body is an empty one.
 
-    Raises UnsupportedMediaType (LOGIN-4), InvalidRequest, BodyTooLarge.
+    `type_needed`: without a body, too. Raises UnsupportedMediaType (LOGIN-4), InvalidRequest,
+    BodyTooLarge.
     """
     headers = scope["headers"]
     types = header_values(headers, b"content-type")
+    if not (types or type_needed or await read_body(headers, receive)):
+        return JsonBody({})
     media_type, _, parameters = (types[0] if types else b"").lower().partition(b";")
     charset = parameters.strip()
     plain = charset in {b"", b"charset=utf-8", b'charset="utf-8"'}

@@ -4,7 +4,8 @@ from service.flows.begin_session import begin_session
 from service.flows.refresh_token import RefreshRequest
 from service.flows.revoke_refresh import revoke_refresh
 from service.flows.session_tokens import SessionTokens
-from service.http.api import Answer, Call
+from service.http.answer import Answer
+from service.http.api import Call
 from service.http.browser import check_delivery, clear_cookie, read_cookie, set_cookie
 from service.http.device import describe_device
 from service.oauth.client import Client

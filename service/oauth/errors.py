@@ -9,8 +9,9 @@ OAuthError
 │   └── TooManyAttempts
 ├── InvalidToken
 │   └── MissingToken
+├── InsufficientScope
 ├── InvalidTarget
-└── LoginFailed NameIsTaken NotFound MethodNotAllowed UnsupportedMediaType
+└── LoginFailed NameIsTaken ClientIdIsTaken NotFound MethodNotAllowed UnsupportedMediaType
 """
 
 from collections.abc import Mapping, Sequence
@@ -129,6 +130,17 @@ class MissingToken(InvalidToken):
     """No access token was sent; the challenge then names no error (RFC 6750 §3.1)."""
 
 
+class InsufficientScope(OAuthError):
+    """The access token is good and not for this; the challenge says which scope is."""
+
+    code = "insufficient_scope"
+    status = 403
+
+    def __init__(self, description: str, scope: str, *, reason: str) -> None:
+        super().__init__(description, reason=reason)
+        self.scope = scope
+
+
 # RFC 8707 §2.
 
 
@@ -138,7 +150,7 @@ class InvalidTarget(OAuthError):
     code = "invalid_target"
 
 
-# No RFC's: first-party accounts under /api.
+# No RFC's: first-party accounts under /api, and /admin.
 
 
 class LoginFailed(OAuthError):
@@ -156,6 +168,13 @@ class NameIsTaken(OAuthError):
     def __init__(self, member: str) -> None:
         super().__init__(f"that {member} is taken", fields={member: "is taken"})
         self.code = f"{member}_taken"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class ClientIdIsTaken(OAuthError):
+    """Another client has that id."""
+
+    code = "client_exists"
+    status = 409
 
 
 class NotFound(OAuthError):

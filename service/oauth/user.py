@@ -20,7 +20,7 @@ MAX_ROLES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A user as shown to the user and the operator."""
+    """A user as shown to the user and the operator. `administrator`: whether it may use /admin."""
 
     id: UUID
     username: str | None
@@ -28,6 +28,7 @@ class User:
     full_name: str | None
     avatar_url: str | None
     roles: tuple[str, ...]
+    administrator: bool
     created_at: datetime
     disabled_at: datetime | None
 
@@ -63,6 +64,15 @@ class Profile:
             "avatar_url": None if self.avatar_url is None else url_fault(self.avatar_url),
         }
         return {member: fault for member, fault in found.items() if fault}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amendment:
+    """What an operator changes of a user; None leaves it as it is."""
+
+    profile: Profile = Profile()
+    roles: tuple[str, ...] | None = None
+    administrator: bool | None = None
 
 
 def username_fault(text: str) -> str | None:

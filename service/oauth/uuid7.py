@@ -12,6 +12,15 @@ def uuid7(milliseconds: int, random: bytes) -> UUID:
     return UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
 
 
+def read_uuid(text: str) -> UUID | None:
+    """The UUID that is written so; None for any other spelling, and for what is none."""
+    try:
+        found = UUID(text)
+    except ValueError:
+        return None
+    return found if str(found) == text else None
+
+
 def unix_milliseconds(uuid: UUID) -> int:
     """The Unix time in milliseconds at which a UUIDv7 was made."""
     return uuid.int >> 80

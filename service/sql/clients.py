@@ -1,6 +1,5 @@
 """Table clients, and client_secrets with it."""
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,7 +26,7 @@ async def find_client(connection: Connection, client_id: str) -> Client | None:
         """,
         client_id,
     )
-    return None if row is None else Client(**_tuples(row.items()))
+    return None if row is None else as_client(row)
 
 
 async def list_clients(connection: Connection) -> list[Client]:
@@ -47,12 +46,12 @@ async def list_clients(connection: Connection) -> list[Client]:
         ORDER BY id
         """
     )
-    return [Client(**_tuples(row.items())) for row in rows]
+    return [as_client(row) for row in rows]
 
 
-def _tuples(row: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """A row's columns, arrays as tuples, for a frozen value."""
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in row}
+def as_client(row: Any) -> Client:
+    """A row with the columns of a Client as one; arrays as tuples, for a frozen value."""
+    return Client(**{name: tuple(v) if isinstance(v, list) else v for name, v in row.items()})
 
 
 async def insert_client(connection: Connection, new: Registration) -> bool:

@@ -18,7 +18,8 @@ class NameTaken(Exception):
         self.member = member
 
 
-_TAKEN = {"users_username_idx": "username", "users_email_idx": "email"}
+# By the index that refused it.
+TAKEN = {"users_username_idx": "username", "users_email_idx": "email"}
 
 
 async def insert_user(
@@ -27,14 +28,18 @@ async def insert_user(
     profile: Profile,
     password_hash: str,
     roles: Sequence[str] = (),
+    *,
+    administrator: bool = False,
 ) -> User:
     """The new user. Raises NameTaken: one winner per username and per e-mail, whatever the case."""
     try:
         row = await connection.fetchrow(
             """
-            INSERT INTO users (id, username, email, full_name, avatar_url, password_hash, roles)
-            VALUES ($1, $2, $3, $4, $5, $6, $7)
-            RETURNING id, username, email, full_name, avatar_url, roles, created_at, disabled_at
+            INSERT INTO users (id, username, email, full_name, avatar_url, password_hash, roles,
+                               administrator)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            RETURNING id, username, email, full_name, avatar_url, roles, administrator, created_at,
+                      disabled_at
             """,
             user_id,
             profile.username,
@@ -43,12 +48,13 @@ async def insert_user(
             profile.avatar_url,
             password_hash,
             roles,
+            administrator,
         )
     except asyncpg.UniqueViolationError as error:
-        raise NameTaken(_TAKEN[str(error.constraint_name)]) from None
+        raise NameTaken(TAKEN[str(error.constraint_name)]) from None
     if row is None:
         raise AssertionError(f"users: no row for {user_id}")
-    return _user(row)
+    return as_user(row)
 
 
 async def find_known_user(connection: Connection, name: str) -> KnownUser | None:
@@ -83,26 +89,28 @@ async def find_user(connection: Connection, user_id: UUID) -> User | None:
     """The user by id."""
     row = await connection.fetchrow(
         """
-        SELECT id, username, email, full_name, avatar_url, roles, created_at, disabled_at
+        SELECT id, username, email, full_name, avatar_url, roles, administrator, created_at,
+               disabled_at
         FROM users
         WHERE id = $1
         """,
         user_id,
     )
-    return None if row is None else _user(row)
+    return None if row is None else as_user(row)
 
 
 async def list_users(connection: Connection) -> list[User]:
     """All users but the deleted, by username."""
     rows = await connection.fetch(
         """
-        SELECT id, username, email, full_name, avatar_url, roles, created_at, disabled_at
+        SELECT id, username, email, full_name, avatar_url, roles, administrator, created_at,
+               disabled_at
         FROM users
         WHERE deleted_at IS NULL
         ORDER BY lower(username), id
         """
     )
-    return [_user(row) for row in rows]
+    return [as_user(row) for row in rows]
 
 
 async def wait_longer(connection: Connection) -> None:
@@ -138,7 +146,8 @@ async def update_profile(
             WHERE id = $1
               AND disabled_at IS NULL
               AND credential_version = coalesce($6, credential_version)
-            RETURNING id, username, email, full_name, avatar_url, roles, created_at, disabled_at
+            RETURNING id, username, email, full_name, avatar_url, roles, administrator, created_at,
+                      disabled_at
             """,
             user_id,
             changes.username,
@@ -148,8 +157,8 @@ async def update_profile(
             version,
         )
     except asyncpg.UniqueViolationError as error:
-        raise NameTaken(_TAKEN[str(error.constraint_name)]) from None
-    return None if row is None else _user(row)
+        raise NameTaken(TAKEN[str(error.constraint_name)]) from None
+    return None if row is None else as_user(row)
 
 
 async def update_roles(connection: Connection, user_id: UUID, roles: Sequence[str]) -> bool:
@@ -253,6 +262,7 @@ async def erase_user(connection: Connection, user_id: UUID) -> bool:
             avatar_url = NULL,
             password_hash = NULL,
             roles = '{}',
+            administrator = false,
             credential_version = credential_version + 1,
             disabled_at = coalesce(disabled_at, clock_timestamp()),
             deleted_at = clock_timestamp()
@@ -264,7 +274,8 @@ async def erase_user(connection: Connection, user_id: UUID) -> bool:
     return row is not None
 
 
-def _user(row: Any) -> User:
+def as_user(row: Any) -> User:
+    """A row with the columns of a User as one."""
     members: dict[str, Any] = dict(row)
     members["roles"] = tuple(members["roles"])
     return User(**members)

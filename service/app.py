@@ -25,6 +25,7 @@ from service.flows.session_tokens import SessionIssuer
 from service.flows.start import describe_pod
 from service.gauges import bind_gauges, excess_counter
 from service.hashing import PasswordHasher
+from service.http.admin_endpoints import admin_endpoints
 from service.http.api_endpoints import api_endpoints
 from service.http.edge import Edge
 from service.http.endpoint import form_endpoint
@@ -103,6 +104,7 @@ def create_app(services: Services) -> ASGIApp:
         "/revocations": feed_endpoint(services),
         "/revocations/receipts": form_endpoint(services, receipts),
         **api_endpoints(services),
+        **admin_endpoints(services),
     }
     return Edge(endpoints, litestar, services)
 

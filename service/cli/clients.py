@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from service.cli.client_options import named_members, registration_options
-from service.cli.context import ClientId, Opened, command, opened, publish, show_table
+from service.cli.context import ClientId, command, opened, publish, show_table
 from service.flows.manage_clients import (
-    UnknownClient,
     amend_client,
     create_client,
+    get_client,
     reenable_client,
     revoke_client,
     rotate_secret,
@@ -20,7 +20,7 @@ from service.flows.manage_clients import (
 from service.oauth.client import Client
 from service.oauth.registration import CONFIDENTIAL, PUBLIC
 from service.oauth.signing_key import RS256
-from service.sql.clients import find_client, list_clients
+from service.sql.clients import list_clients
 from service.sql.signing_keys import list_signing_keys
 
 
@@ -81,7 +81,7 @@ async def shadow(client_id: str, mode: str) -> None:
     """Report the reuse of refresh tokens and end no session for it, for 30 days; or end that."""
     async with opened() as context:
         await shadow_client(context.database, client_id, on=mode == "on")
-        client = await _get_client(context, client_id)
+        client = await get_client(context.database, client_id)
     if client.shadow_until is None:
         click.echo(f"{client_id} is out of shadow mode: reuse ends the session")
     else:
@@ -107,7 +107,7 @@ async def list_(as_json: bool) -> None:  # noqa: FBT001 (a flag)
 async def show(client_id: str, as_json: bool) -> None:  # noqa: FBT001 (a flag)
     """Show one client; durations in seconds."""
     async with opened() as context:
-        details = _details(await _get_client(context, client_id))
+        details = _details(await get_client(context.database, client_id))
     if as_json:
         show_table([details], as_json=True, empty="")
     else:
@@ -163,14 +163,6 @@ async def _tell_what_signs(context: Opened, alg: str) -> None:
             f"{RS256} signs its tokens",
             err=True,
         )
-
-
-async def _get_client(context: Opened, client_id: str) -> Client:
-    async with context.database.connection() as connection:
-        client = await find_client(connection, client_id)
-    if client is None:
-        raise UnknownClient(client_id)
-    return client
 
 
 def _summary(client: Client) -> dict[str, object]:

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from service.flows.load_keys import PENDING, check_current_key
+from service.flows.origin import OPERATOR, Origin
 from service.keys.key_store import KeyStore
 from service.keys.signer import PrivateKey
 from service.oauth.signing_key import FEED, RS256
@@ -26,7 +27,9 @@ class UnfitKey(Exception):
     """The key can't be taken; the text says why, and nothing of the key."""
 
 
-async def import_key(database: Database, store: KeyStore, pem: bytes, purpose: str) -> str:
+async def import_key(
+    database: Database, store: KeyStore, pem: bytes, purpose: str, origin: Origin = OPERATOR
+) -> str:
     """Publish a private key as the pending one in the place of the one that is; its key id.
 
     It is kept wrapped in the database, whatever hardware there is: outside, it was known already.
@@ -53,5 +56,13 @@ async def import_key(database: Database, store: KeyStore, pem: bytes, purpose: s
                 await remove_signing_key(connection, key.kid)
         row = store.wrap(signer, purpose, state="pending", activates_at=now + PENDING)
         await insert_signing_key(connection, row)
-        await insert_audit_event(connection, "key_imported", kid=signer.kid, purpose=purpose)
+        await insert_audit_event(
+            connection,
+            "key_imported",
+            address=origin.address,
+            request_id=origin.request_id,
+            actor=origin.actor,
+            kid=signer.kid,
+            purpose=purpose,
+        )
     return signer.kid

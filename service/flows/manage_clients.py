@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from service.flows.origin import OPERATOR, Origin
-from service.oauth.client import SECRET_PREFIX, SHADOW_TTL, digest_secret
+from service.oauth.client import SECRET_PREFIX, SHADOW_TTL, Client, digest_secret
 from service.oauth.jws import encode_base64url
 from service.oauth.registration import Fault, Registration
 from service.oauth.revocation import CLIENT_FACT_TTL, Revocation
@@ -56,6 +56,15 @@ class UnfitRegistration(ClientRefused):
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("\n".join(sentence for _, sentence in faults))
         self.faults = faults
+
+
+async def get_client(database: Database, client_id: str) -> Client:
+    """The client as it stands, past any cache. Raises UnknownClient."""
+    async with database.connection() as connection:
+        client = await find_client(connection, client_id)
+    if client is None:
+        raise UnknownClient(client_id)
+    return client
 
 
 async def create_client(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.flows.load_keys import renew_keys
+from service.flows.origin import OPERATOR, Origin
 from service.keys.keyring import Keyring
 from service.oauth.key_life import (
     Activate,
@@ -94,6 +95,7 @@ class Rotation:
 async def rotate_keys(
     database: Database,
     times: KeyTimes,
+    origin: Origin = OPERATOR,
     *,
     purpose: str = TOKEN,
     alg: str = RS256,
@@ -121,7 +123,14 @@ async def rotate_keys(
             await hasten_activation(connection, pending.kid)
             await move_activation(connection, pending.kid, max(at + times.notice, ready.at))
         event = "key_rotated_at_once" if now else "key_rotation_asked"
-        await _tell(connection, event, pending.kid)
+        await _tell(
+            connection,
+            event,
+            pending.kid,
+            address=origin.address,
+            request_id=origin.request_id,
+            actor=origin.actor,
+        )
     return Rotation(
         kid=pending.kid,
         replaced=active.kid if active else None,

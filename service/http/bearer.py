@@ -31,8 +31,8 @@ async def read_bearer(scope: Scope, services: Services) -> tuple[AccessToken, Cl
     Raises MissingToken, InvalidRequest for two headers, InvalidToken for all else (RS-1, RS-2).
     """
     access = _read_current(scope, services)
-    if access.session_id is None:
-        raise InvalidToken(_REFUSED, reason="no token of a session")
+    if access is None or access.session_id is None:
+        raise InvalidToken(_REFUSED, reason="no current token of a session")
     client = await services.clients.find(access.client_id)
     if client is None or not client.first_party or access.audience not in client.audiences:
         raise InvalidToken(_REFUSED, reason="not of a first-party client")
@@ -47,8 +47,8 @@ async def read_administrator(scope: Scope, services: Services) -> AccessToken:
     MissingToken, InvalidRequest for two headers, InvalidToken, InsufficientScope (ATK-105).
     """
     access = _read_current(scope, services)
-    if access.audience != admin_audience(services.issuer):
-        raise InvalidToken(_REFUSED, reason="for another audience")
+    if access is None or access.audience != admin_audience(services.issuer):
+        raise InvalidToken(_REFUSED, reason="no current token for /admin")
     await _check_live(access, services)
     if ADMIN_SCOPE not in access.scope.split(" "):
         raise InsufficientScope(_NO_ADMINISTRATOR, ADMIN_SCOPE, reason="lacks the scope")
@@ -58,12 +58,10 @@ async def read_administrator(scope: Scope, services: Services) -> AccessToken:
     return access
 
 
-def _read_current(scope: Scope, services: Services) -> AccessToken:
-    """A token of this issuer, within its time. Whether it was revoked is not asked here."""
+def _read_current(scope: Scope, services: Services) -> AccessToken | None:
+    """The token of this issuer, if it is one and within its time; it may be revoked."""
     access = read_token(_read_header(scope), services.keyring, services.issuer)
-    if access is None or not access.is_current(utc_now()):
-        raise InvalidToken(_REFUSED, reason="no current token")
-    return access
+    return access if access is not None and access.is_current(utc_now()) else None
 
 
 async def _check_live(access: AccessToken, services: Services) -> None:

@@ -8,6 +8,7 @@ import msgspec
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import Counter
 
+from service.http.admin_endpoints import ADMIN_ACTIONS
 from service.http.api_endpoints import ACTIONS
 from service.http.endpoint import send_response
 from service.http.error_responses import Response, render_error
@@ -35,6 +36,7 @@ ENDPOINTS = frozenset(
         "/.well-known/watchword-feed-keys.json",
         "/.well-known/oauth-authorization-server",
         *ACTIONS,
+        *ADMIN_ACTIONS,
         *_OPEN,
     }
 )
@@ -43,7 +45,8 @@ _STATUSES = (200, 400, 401, 429, 500, 503)
 _ERRORS = ("invalid_request", "invalid_client", "temporarily_unavailable", "server_error")
 # Where access tokens come from, and by which grant, if the request need not say it.
 _GRANTS = {"/token": None, "/api/login": "login", "/api/refresh": "refresh"}
-_SESSIONS = "/api/sessions/"
+# Of a path such as /api/sessions/01a1…: what stands where an id may be.
+_ID_AT = 3
 _FEED = "/revocations"
 _OK = 200
 
@@ -132,8 +135,12 @@ class Edge:
         name = self._names.get(path)
         if name is not None:
             return name
-        session = path.removeprefix(f"{self._path}{_SESSIONS}")
-        return f"{_SESSIONS}{{id}}" if session != path and "/" not in session else _OTHER
+        before, segments = path[: len(self._path)], path[len(self._path) :].split("/")
+        if before != self._path or len(segments) <= _ID_AT:
+            return _OTHER
+        segments[_ID_AT] = "{id}"
+        name = "/".join(segments)
+        return name if name in ENDPOINTS else _OTHER
 
     def _note(self, scope: Scope, endpoint: str, status: int, seconds: float) -> None:
         request, path = request_of(scope), scope["path"]

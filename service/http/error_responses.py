@@ -11,6 +11,8 @@ from litestar import Response as LitestarResponse
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
+from service.flows.import_key import UnfitKey
+from service.flows.kill_key import UnknownKey
 from service.flows.manage_clients import (
     ClientExists,
     ClientRefused,
@@ -18,6 +20,7 @@ from service.flows.manage_clients import (
     UnknownClient,
 )
 from service.flows.manage_users import UnknownUser, UserRefused
+from service.flows.rotate_keys import NoNextKey
 from service.hashing import HashingBusy
 from service.http.headers import JSON, NO_STORE
 from service.keys.signer import SignerUnavailable
@@ -42,6 +45,16 @@ from service.telemetry import log
 _CHALLENGE = (b"www-authenticate", b'Basic realm="as"')
 _RETRY_AFTER = timedelta(seconds=1)
 _UNAUTHORIZED = 401
+_FIELDS = "the request has faults; see fields"
+# A running pod makes the next key within this.
+_NEXT_KEY = timedelta(seconds=15)
+_UNKNOWN: dict[type[Exception], str] = {
+    UnknownClient: "client",
+    UnknownUser: "user",
+    UnknownKey: "key",
+}
+# What flows refuse to do for an administrator, as they refuse it on the command line.
+_ADMINISTRATION = (ClientRefused, UserRefused, UnknownKey, UnfitKey, NoNextKey)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +78,7 @@ def as_refusal(error: Exception) -> OAuthError:
         )
     if isinstance(error, NameTaken):
         return NameIsTaken(error.member)
-    if isinstance(error, ClientRefused | UserRefused):
+    if isinstance(error, _ADMINISTRATION):
         return _of_administration(error)
     if isinstance(error, DatabaseUnavailable | SignerUnavailable | TimeoutError):
         return TemporarilyUnavailable("a dependency is away; try again shortly", reason=str(error))
@@ -73,17 +86,19 @@ def as_refusal(error: Exception) -> OAuthError:
     return ServerError("the server failed; the fault is logged")
 
 
-def _of_administration(error: ClientRefused | UserRefused) -> OAuthError:
+def _of_administration(error: Exception) -> OAuthError:
     """A refusal of what an administrator asked for."""
+    if unknown := _UNKNOWN.get(type(error)):
+        return NotFound(f"there is no such {unknown}")
     match error:
-        case UnknownClient():
-            return NotFound("there is no such client")
-        case UnknownUser():
-            return NotFound("there is no such user")
         case ClientExists():
             return ClientIdIsTaken("that client id is taken", fields={"id": "is taken"})
         case UnfitRegistration():
-            return InvalidRequest("the request has faults; see fields", fields=dict(error.faults))
+            return InvalidRequest(_FIELDS, fields=dict(error.faults))
+        case UnfitKey():
+            return InvalidRequest(_FIELDS, fields={"private_key": str(error)})
+        case NoNextKey():
+            return TemporarilyUnavailable("no key is pending yet", retry_after=_NEXT_KEY)
         case _:
             return InvalidRequest("that can't be done here", reason=str(error))
 

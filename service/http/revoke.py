@@ -46,7 +46,7 @@ async def revoke(
     if written:
         services.metrics.revocations.labels(kind).inc()
         services.keeper.nudge()
-    return None if wait is None else {"seen_by": await _wait(services, wait)}
+    return None if wait is None else {"seen_by": await wait_for_verifiers(services, wait)}
 
 
 def _read_wait(form: Form, client: Client) -> int | None:
@@ -60,11 +60,12 @@ def _read_wait(form: Form, client: Client) -> int | None:
     return int(wait)
 
 
-async def _wait(services: Services, seconds: int) -> dict[str, object]:
+async def wait_for_verifiers(services: Services, seconds: int) -> dict[str, object]:
+    """Publish, then say which verifiers have seen all that is published, after so long at most."""
     await services.keeper.publish()
     head = services.keeper.newest()
     if head is None:
-        raise TemporarilyUnavailable("the token is revoked; which verifiers know is not known yet")
+        raise TemporarilyUnavailable("it is revoked; which verifiers know is not known yet")
     seen = await await_receipts(services.receipt_reader, head, seconds)
     return {
         "seen": seen.seen,

@@ -51,7 +51,11 @@ async def list_clients(connection: Connection) -> list[Client]:
 
 def as_client(row: Any) -> Client:
     """A row with the columns of a Client as one; arrays as tuples, for a frozen value."""
-    return Client(**{name: tuple(v) if isinstance(v, list) else v for name, v in row.items()})
+    columns: dict[str, Any] = dict(row)
+    members: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in columns.items()
+    }
+    return Client(**members)
 
 
 async def insert_client(connection: Connection, new: Registration) -> bool:

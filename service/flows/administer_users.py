@@ -83,7 +83,8 @@ async def amend_user(database: Database, user_id: UUID, changes: Amendment, orig
 
     Raises UserRefused, NameTaken.
     """
-    check_profile(changes.profile, changes.roles or ())
+    url = changes.profile.avatar_url or None  # '' clears it
+    check_profile(replace(changes.profile, avatar_url=url), changes.roles or ())
     async with database.transaction() as connection:
         await wait_longer(connection)
         before = await lock_user(connection, user_id)

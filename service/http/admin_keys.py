@@ -15,7 +15,7 @@ from service.http.admin import AdminCall
 from service.http.answer import Answer
 from service.http.revoke import wait_for_verifiers
 from service.keys.keyring import KeyringError
-from service.oauth.errors import NotFound
+from service.oauth.errors import NotFound, TemporarilyUnavailable
 from service.oauth.signing_key import FEED, TOKEN
 from service.sql.connection import DatabaseUnavailable
 
@@ -42,14 +42,19 @@ async def take_key(call: AdminCall) -> Answer:
     services, purpose = call.services, _read_purpose(call)
     pem = call.body.text("private_key")
     call.check()
-    kid = await import_key(
-        services.database,
-        services.keyring.master_keys,
-        services.issuer,
-        pem.encode(),
-        purpose,
-        call.origin,
-    )
+    try:
+        kid = await import_key(
+            services.database,
+            services.keyring.master_keys,
+            services.issuer,
+            pem.encode(),
+            purpose,
+            call.origin,
+        )
+    except KeyringError as error:
+        raise TemporarilyUnavailable(
+            "not every pod has the current master key", reason=str(error)
+        ) from None
     return Answer(status=201, members=await _get_key(call, kid))
 
 

@@ -131,6 +131,7 @@ def test_the_list_has_every_user_by_name(watchword: Watchword) -> None:
         "roles": ["admin"],
         "enabled": True,
         "avatar_url": "https://x.example/a.png",
+        "administrator": False,
         "disabled_at": None,
     }
     heading, *lines = watchword("users", "list").out.splitlines()
@@ -194,6 +195,42 @@ def test_roles_reach_the_tokens_at_the_next_refresh(watchword: Watchword, pod: P
     assert error.startswith("at most 32 roles")
 
 
+def test_who_administers_is_said_and_written_down(
+    watchword: Watchword, pod: Pod, postgres: EmbeddedPostgres
+) -> None:
+    """ATK-105: a mark on the user, which a token needs beside that of its client."""
+    user, issuer = make_person(watchword), watchword.environment["WATCHWORD_ISSUER"]
+    app = f"console-{user.name[2:]}"
+    made = watchword("clients", "create", app, "--first-party", "--administrator")
+    assert (made.code, made.err) == (0, "")
+    login = log_in(pod, app, user.name, user.password)
+    assert (login.claims["aud"], login.claims["scope"]) == (f"{issuer}/admin", "watchword:admin")
+
+    def status() -> int:
+        headers = {"Authorization": f"Bearer {login.access_token}"}
+        return pod.http.get("/admin/users", headers=headers).status_code
+
+    assert status() == 403
+    said = watchword("users", "set-administrator", user.name, "on")
+    assert (said.code, said.out, said.err) == (0, f"{user.name} is an administrator\n", "")
+    assert listed(watchword)[user.id]["administrator"] is True
+    assert status() == 200
+    said = watchword("users", "set-administrator", user.email, "off")
+    assert (said.code, said.out, said.err) == (0, f"{user.name} administers nothing\n", "")
+    assert listed(watchword)[user.id]["administrator"] is False
+    assert status() == 403
+    assert refresh(pod, app, login)  # no session ends
+    written = "SELECT jsonb_agg(detail ORDER BY id) FROM audit_events WHERE user_id = $1"
+    written += " AND event = 'administrator_changed'"
+    assert json.loads(query(watchword, postgres, written, user.id)) == [
+        {"on": on, "actor": "operator"} for on in (True, False)
+    ]
+    assert watchword("users", "set-administrator", user.name, "yes").code == 2
+    assert watchword("users", "set-administrator", "nobody", "on").errors == [
+        "there is no user nobody"
+    ]
+
+
 def test_a_deleted_user_leaves_an_id_and_nothing_personal(
     watchword: Watchword, pod: Pod, postgres: EmbeddedPostgres
 ) -> None:
@@ -209,7 +246,7 @@ def test_a_deleted_user_leaves_an_id_and_nothing_personal(
     assert is_over(pod, app, login)
     assert is_refused(pod, app, user.name, user.password)
     row = query(watchword, postgres, "SELECT to_jsonb(users) FROM users WHERE id = $1", user.id)
-    kept = {name for name, value in json.loads(row).items() if value not in (None, [])}
+    kept = {name for name, value in json.loads(row).items() if value not in (None, [], False)}
     assert kept == {"id", "credential_version", "created_at", "disabled_at", "deleted_at"}
     device = "SELECT count(*) FROM sessions WHERE user_id = $1 AND device IS NOT NULL"
     assert query(watchword, postgres, device, user.id) == 0

@@ -197,7 +197,12 @@ async def test_a_marked_users_token_of_another_app_is_none(administrator: Admini
 async def test_what_a_user_loses_they_lose_at_once(administrator: Administrator) -> None:
     """ATK-105: the mark, being enabled, being there at all."""
     database = administrator.app.services.database
-    for change, challenge in (("mark", NEEDED), ("flag", NEEDED), ("off", INVALID), ("gone", INVALID)):
+    for change, challenge in (
+        ("mark", NEEDED),
+        ("flag", NEEDED),
+        ("off", INVALID),
+        ("gone", INVALID),
+    ):
         begun = await begin_administration(administrator.app)
         console = administrator.bearing(begun.tokens.access_token)
         assert (await console.get("clients")).status_code == 200
@@ -224,7 +229,11 @@ async def test_a_token_ends_by_its_own_clock(
 
 async def test_pages_of_other_origins_are_told_nothing(administrator: Administrator) -> None:
     """ATK-105: no preflight succeeds, and no answer may be read, be it the issuer's own page."""
-    for origin in ("https://evil.example", "https://app.example", administrator.app.services.issuer):
+    for origin in (
+        "https://evil.example",
+        "https://app.example",
+        administrator.app.services.issuer,
+    ):
         asked = {"origin": origin, "access-control-request-method": "POST"}
         answer = await administrator.http.request("OPTIONS", "/admin/clients", headers=asked)
         assert_admin_refusal(answer, "method_not_allowed", 405)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from service.app import App, open_app
 from tests.conftest import MakeSettings, http_to, until
+from tests.house.test_openapi import check
 from tests.http.administrators import Administrator, assert_admin_refusal, make_administrator
 from tests.sessions import execute, fetch
 
@@ -94,6 +95,7 @@ async def test_a_rotation_waits_for_the_verifiers_or_does_not(administrator: Adm
     pending = await kid_of(administrator, "pending")
     answer = await administrator.post("keys/rotate")
     assert answer.status_code == 200
+    check("/admin/keys/rotate", "post", answer)
     shown = answer.json()
     assert (shown["kid"], shown["replaces"], shown["lacking"]) == (pending, active, [])
     assert shown["signs_at"].endswith("Z")
@@ -116,6 +118,7 @@ async def test_without_a_pending_key_one_asks_again(administrator: Administrator
     await execute(administrator.app, query, pending, "removed")
     answer = await administrator.post("keys/rotate", now=True)
     assert_admin_refusal(answer, "temporarily_unavailable", 503)
+    check("/admin/keys/rotate", "post", answer)
     assert answer.headers["retry-after"] == "15"
     await execute(administrator.app, query, pending, "pending")
 
@@ -129,6 +132,7 @@ async def test_a_killed_key_is_dead_at_once(
     pending = await kid_of(administrator, "pending", purpose)
     answer = await administrator.post(f"keys/{active}/kill", wait=0)
     assert answer.status_code == 200, answer.text
+    check("/admin/keys/{id}/kill", "post", answer)
     seen = answer.json().pop("seen_by")
     assert (seen["seen"], seen["of"]) == (0, 0)
     assert {name: answer.json()[name] for name in ("kid", "purpose", "killed", "successor")} == {
@@ -169,6 +173,7 @@ async def test_a_key_from_elsewhere_is_the_pending_one(administrator: Administra
     private = pem(rsa.generate_private_key(65537, 2048))
     answer = await administrator.post("keys", private_key=private)
     assert answer.status_code == 201, answer.text
+    check("/admin/keys", "post", answer)
     kid = answer.json()["kid"]
     assert (answer.json()["state"], answer.json()["purpose"]) == ("pending", "token")
     assert await kid_of(administrator, "pending") == kid != before

@@ -191,17 +191,19 @@ def test_by_default_it_is_safe() -> None:
     assert not of_kind(objects, "Ingress")
 
 
-def test_metrics_and_probes_are_not_for_the_outside() -> None:
+def test_metrics_probes_and_administration_are_not_for_the_outside() -> None:
+    """ATK-105: /admin is asked from inside, unless an operator names it."""
     objects = render(ALL_ON)
     (rule,) = one(objects, "Ingress")["spec"]["rules"]
     paths = [each["path"] for each in rule["http"]["paths"]]
     (route,) = one(objects, "HTTPRoute")["spec"]["rules"]
     assert [each["path"]["value"] for each in route["matches"]] == paths
-    for secret in ("/metrics", "/healthz", "/readyz"):
+    for secret in ("/metrics", "/healthz", "/readyz", "/admin", "/admin/keys"):
         assert not [path for path in paths if secret.startswith(path)]
     page = (ROOT / "docs/reference/openapi.yaml").read_text()
     for path in yaml.safe_load(page)["paths"]:
-        if path not in ("/metrics", "/healthz", "/readyz"):
+        inside = path in ("/metrics", "/healthz", "/readyz") or path.startswith("/admin/")
+        if not inside:
             assert [each for each in paths if path.startswith(each)], path
 
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from service.app import App, open_app
+from service.sql.connection import DatabaseUnavailable
 from tests.conftest import MakeSettings, http_to, until
 from tests.house.test_openapi import check
 from tests.http.administrators import Administrator, assert_admin_refusal, make_administrator
@@ -35,7 +36,8 @@ async def own_http(app: App) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def administrator(app: App, own_http: httpx.AsyncClient) -> Administrator:
-    """With a new token: the key of the one before may be dead."""
+    """With a new token, of the key that signs now: that of the one before may be dead."""
+    await app.services.keeper.tick()  # reads what the test before did to the keys
     return await make_administrator(app, own_http)
 
 
@@ -156,6 +158,22 @@ async def test_a_killed_key_is_dead_at_once(
     assert await last_actor(again, "key_killed") == administrator.actor
     jwks = (await own_http.get("/.well-known/jwks.json")).text
     assert active not in jwks
+
+
+async def test_a_killed_key_is_dead_also_when_the_next_can_t_be_read(
+    administrator: Administrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The death is committed: what is read again after it comes with the next tick."""
+    active = await kid_of(administrator, "active")
+    await kid_of(administrator, "pending")
+
+    async def fail(*_: object) -> None:
+        raise DatabaseUnavailable("PostgreSQL is away")
+
+    monkeypatch.setattr("service.http.admin_keys.renew_keys", fail)
+    answer = await administrator.post(f"keys/{active}/kill")
+    assert (answer.status_code, answer.json()["killed"]) == (200, True)
+    assert_admin_refusal(await administrator.get("keys"), "invalid_token", 401)
 
 
 async def test_an_unknown_key_is_not_found(administrator: Administrator) -> None:

@@ -1,11 +1,13 @@
 """Who may ask under /admin: RS-1, RS-2, ATK-105."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import httpx
+import msgspec
 import pytest
 
-from service.app import App
+from service.app import App, create_app
 from service.flows.administer_users import set_administrator
 from service.flows.client_credentials import utc_now
 from service.flows.manage_clients import revoke_client
@@ -13,7 +15,7 @@ from service.flows.manage_users import delete, disable
 from service.flows.origin import OPERATOR
 from service.http.admin_endpoints import ADMIN_ACTIONS
 from service.oauth.client import ADMIN_SCOPE, admin_audience
-from tests.conftest import AUDIENCE, register
+from tests.conftest import AUDIENCE, http_to, register
 from tests.http.administrators import (
     NEEDED,
     UNKNOWN_ID,
@@ -277,3 +279,23 @@ async def test_while_postgresql_is_away_nobody_is_taken_for_an_administrator(
     answer = await administrator.get("clients")
     assert_admin_refusal(answer, "temporarily_unavailable", 503)
     assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_an_issuer_with_a_path_is_administered_under_it(administrator: Administrator) -> None:
+    """ATK-105: the ids in the path are the same, and no other path leads there."""
+    app, issuer = administrator.app, f"{administrator.app.services.issuer}/auth"
+    settings = msgspec.structs.replace(app.services.settings, issuer=issuer)
+    services = replace(app.services, settings=settings)
+    below = App(asgi=create_app(services), services=services)
+    forge = Forge(app, administrator.client.id)
+    claims = forge.claims(iss=f'"{issuer}"', aud=f'"{issuer}/admin"', scope=f'"{ADMIN_SCOPE}"')
+    headers = {"authorization": f"Bearer {forge.token(claims=claims)}"}
+    host, client_id = app.services.issuer, administrator.client.id
+    async with http_to(below) as http:
+        answer = await http.get(f"{issuer}/admin/clients/{client_id}", headers=headers)
+        assert (answer.status_code, answer.json()["id"]) == (200, client_id)
+        answer = await http.post(f"{issuer}/admin/clients/{client_id}/enable", headers=headers)
+        assert answer.status_code == 200
+        for path in ("/admin", "/authadmin", "/auth/auth/admin", "/x/auth/admin", "//auth/admin"):
+            answer = await http.get(f"{host}{path}/clients/{client_id}", headers=headers)
+            assert (answer.status_code, answer.json()["error"]) == (404, "not_found")

@@ -1,6 +1,6 @@
 """A client: RFC 6749 §2; what can be registered, and which secret is its own."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from hashlib import sha256
 from uuid import UUID
@@ -201,6 +201,32 @@ def test_what_can_not_be_registered(
 def test_all_faults_are_said_at_once() -> None:
     registration = replace(WELL, id="?", name="", audiences=(), scopes=("a b",))
     assert len(registration.faults(ISSUER)) == 5
+
+
+def test_each_fault_names_a_member_of_the_registration() -> None:
+    """So that a form can show it where it belongs."""
+    members = {field.name for field in fields(Registration)}
+    wrong: dict[str, object] = {
+        "id": "a",
+        "name": "",
+        "token_endpoint_auth_method": "none",
+        "grant_types": ("password",),
+        "audiences": ("a b",),
+        "scopes": ('"',),
+        "default_scopes": ("y",),
+        "serves": ("",),
+        "access_token_ttl": timedelta(seconds=1),
+        "session_idle_ttl": timedelta(seconds=1),
+        "session_absolute_ttl": timedelta(days=366),
+        "grace": timedelta(seconds=61),
+        "refresh_delivery": "mail",
+        "signing_alg": "none",
+        "administrator": True,
+    }
+    for name, value in wrong.items():
+        faults = replace(WELL, **{name: value}).named_faults(ISSUER)  # pyright: ignore[reportArgumentType]
+        assert name in {member for member, _ in faults}, name
+        assert {member for member, _ in faults} <= members
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from uuid import RFC_4122, UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.oauth.uuid7 import RANDOM_BYTES, next_epoch, uuid7
+from service.oauth.uuid7 import RANDOM_BYTES, next_epoch, read_uuid, uuid7
 
 TIMES = st.integers(0, (1 << 48) - 2)
 RANDOM = st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES)
@@ -51,3 +51,19 @@ def test_an_epoch_sorts_after_the_one_before_it(
     assert epoch > previous
     assert epoch.version == 7
     assert epoch.int >> 80 == max(now, before + 1)
+
+
+def test_a_uuid_has_one_spelling() -> None:
+    """ATK-97: what Python would read as well is none."""
+    text = "01a1fd52-3991-7b98-b0e3-b7a63839c280"
+    assert str(read_uuid(text)) == text
+    for other in (
+        text.upper(),
+        text.replace("-", ""),
+        f"{{{text}}}",
+        f"urn:uuid:{text}",
+        f"{text} ",
+    ):
+        assert read_uuid(other) is None
+    for other in ("", "x", "\0", "\N{ARABIC-INDIC DIGIT ONE}" * 32, text[:-1], text * 2):
+        assert read_uuid(other) is None

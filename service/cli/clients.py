@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from service.cli.client_options import named_members, registration_options
-from service.cli.context import ClientId, command, opened, publish, show_table
+from service.cli.context import ClientId, Opened, command, opened, publish, show_table
 from service.flows.manage_clients import (
     amend_client,
     create_client,

@@ -15,8 +15,9 @@ from service.http.admin import AdminCall
 from service.http.answer import Answer
 from service.http.revoke import wait_for_verifiers
 from service.keys.keyring import KeyringError
+from service.keys.signer import SignerUnavailable
 from service.oauth.errors import NotFound, TemporarilyUnavailable
-from service.oauth.signing_key import FEED, TOKEN
+from service.oauth.signing_key import FEED, RS256, TOKEN, TOKEN_ALGORITHMS
 from service.sql.connection import DatabaseUnavailable
 
 _PURPOSES = (TOKEN, FEED)
@@ -45,8 +46,7 @@ async def take_key(call: AdminCall) -> Answer:
     try:
         kid = await import_key(
             services.database,
-            services.keyring.master_keys,
-            services.issuer,
+            services.keyring.store,
             pem.encode(),
             purpose,
             call.origin,
@@ -61,10 +61,18 @@ async def take_key(call: AdminCall) -> Answer:
 async def rotate(call: AdminCall) -> Answer:
     """Let the pending key sign: as soon as the verifiers have it, or at once."""
     purpose, now = _read_purpose(call), call.body.flag("now")
+    alg = call.body.optional("alg")
+    if alg not in (None, *TOKEN_ALGORITHMS):
+        call.body.fault("alg", f"must be {' or '.join(TOKEN_ALGORITHMS)}")
     call.check()
     times = call.services.settings.key_times
     rotation = await rotate_keys(
-        call.services.database, times, call.origin, purpose=purpose, now=bool(now)
+        call.services.database,
+        times,
+        call.origin,
+        purpose=purpose,
+        alg=alg or RS256,
+        now=bool(now),
     )
     return Answer(
         members={
@@ -87,8 +95,8 @@ async def kill(call: AdminCall) -> Answer:
     if killed.lived:
         services.keyring.drop((call.id,))
         # Here at once, so that the key that took over signs the news; else the next tick does it.
-        with suppress(KeyringError, DatabaseUnavailable):
-            await renew_keys(services.database, services.keyring, services.issuer)
+        with suppress(KeyringError, SignerUnavailable, DatabaseUnavailable):
+            await renew_keys(services.database, services.keyring)
         services.keeper.nudge()
     members: dict[str, Any] = {
         "kid": call.id,

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from service.app import App
-from service.keys.signer import RsaSigner
+from service.keys.signer import PrivateKey
 from tests.conftest import AUDIENCE, register
 from tests.http.administrators import (
     UNKNOWN_ID,
@@ -78,7 +78,7 @@ async def test_a_refresh_token_stands_for_its_session(administrator: Administrat
 
 
 async def test_what_is_no_token_of_ours_is_refused(
-    administrator: Administrator, attacker: RsaSigner
+    administrator: Administrator, attacker: PrivateKey
 ) -> None:
     forge = Forge(administrator.app, administrator.client.id)
     token = forge.token(sign=attacker.sign)

@@ -114,6 +114,14 @@ async def test_a_rotation_waits_for_the_verifiers_or_does_not(administrator: Adm
     assert (await administrator.get("clients")).status_code == 200  # its token is still good
 
 
+async def test_each_algorithm_rotates_by_itself(administrator: Administrator) -> None:
+    """Nobody asked for ES256 so far, so that there is no key of it."""
+    before = await keys_of(administrator)
+    answer = await administrator.post("keys/rotate", alg="ES256", now=True)
+    assert_admin_refusal(answer, "temporarily_unavailable", 503)
+    assert await keys_of(administrator) == before
+
+
 async def test_without_a_pending_key_one_asks_again(administrator: Administrator) -> None:
     pending = await kid_of(administrator, "pending")
     query = "UPDATE signing_keys SET state = $2 WHERE kid = $1"
@@ -222,6 +230,7 @@ async def test_a_bad_member_is_named(administrator: Administrator) -> None:
     before = await fetch(administrator.app, query)
     for path, members in (
         ("keys/rotate", {"purpose": "x"}),
+        ("keys/rotate", {"alg": "HS256"}),
         ("keys/rotate", {"now": 1}),
         ("keys", {"purpose": 1, "private_key": "x"}),
         ("keys/unknown/kill", {"wait": 11}),

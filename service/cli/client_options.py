@@ -40,8 +40,32 @@ _OPTIONS = (
         "--grant",
         "grant_types",
         multiple=True,
-        help="Grant type: client_credentials (what a confidential client has if none is named) or "
-        "refresh_token; repeat for more.",
+        help="Grant type: client_credentials (what a confidential client has if none is named), "
+        "authorization_code or refresh_token; repeat for more.",
+    ),
+    click.option(
+        "--redirect-uri",
+        "redirect_uris",
+        multiple=True,
+        help="Where codes are sent, https://app.example/callback; repeat for more.",
+    ),
+    click.option(
+        "--post-logout-redirect-uri",
+        "post_logout_redirect_uris",
+        multiple=True,
+        help="Where its users may be sent after a logout; repeat for more.",
+    ),
+    click.option(
+        "--pkce/--no-pkce",
+        "require_pkce",
+        default=None,
+        help="Without PKCE only for a library that can't: of a confidential client, with openid.",
+    ),
+    click.option(
+        "--consent",
+        "consent",
+        type=click.Choice(["ask", "skip"]),
+        help="Whether users are asked (ask); skip is for applications that you answer for.",
     ),
     click.option(
         "--audience",

@@ -18,7 +18,8 @@ from service.flows.manage_clients import (
     shadow_client,
 )
 from service.oauth.client import Client
-from service.oauth.registration import CONFIDENTIAL, PUBLIC
+from service.oauth.code_rules import warnings
+from service.oauth.registration import CONFIDENTIAL, PUBLIC, Registration
 from service.oauth.signing_key import RS256
 from service.sql.clients import list_clients
 from service.sql.signing_keys import list_signing_keys
@@ -49,6 +50,7 @@ async def create(client_id: str, public: bool, **options: Any) -> None:  # noqa:
             registration = registration.for_administration(issuer)
         secret = await create_client(context.database, registration, issuer)
         await _tell_what_signs(context, registration.signing_alg)
+    _warn(registration)
     click.echo(f"client_id      {client_id}")
     if secret:
         click.echo(f"client_secret  {secret}")
@@ -69,7 +71,9 @@ async def change(client_id: str, **options: Any) -> None:
         raise click.UsageError("name what to change")
     async with opened() as context:
         await amend_client(context.database, client_id, members, context.settings.issuer)
+        client = await get_client(context.database, client_id)
         await _tell_what_signs(context, members.get("signing_alg", RS256))
+    _warn(Registration.of(client))
     click.echo(f"{client_id} is changed; every pod knows it within seconds")
 
 
@@ -165,6 +169,11 @@ async def _tell_what_signs(context: Opened, alg: str) -> None:
         )
 
 
+def _warn(registration: Registration) -> None:
+    for warning in warnings(registration):
+        click.echo(f"note: {warning}", err=True)
+
+
 def _summary(client: Client) -> dict[str, object]:
     return {
         "id": client.id,
@@ -184,6 +193,10 @@ def _details(client: Client) -> dict[str, object]:
         **_summary(client),
         "default_scopes": client.default_scopes,
         "grant_types": client.grant_types,
+        "redirect_uris": client.redirect_uris,
+        "post_logout_redirect_uris": client.post_logout_redirect_uris,
+        "require_pkce": client.require_pkce,
+        "consent": client.consent,
         "token_endpoint_auth_method": client.token_endpoint_auth_method,
         "serves": client.serves,
         "access_token_ttl": int(client.access_token_ttl.total_seconds()),

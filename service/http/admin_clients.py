@@ -23,7 +23,7 @@ from service.oauth.registration import CONFIDENTIAL, PUBLIC
 from service.sql.pages import ClientFilter, page_of_clients
 
 _TYPES = ("confidential", "public")
-_TEXTS = ("name", "refresh_delivery", "signing_alg")
+_TEXTS = ("name", "refresh_delivery", "signing_alg", "consent")
 _LISTS = (
     "grant_types",
     "audiences",
@@ -31,9 +31,11 @@ _LISTS = (
     "default_scopes",
     "serves",
     "allowed_origins",
+    "redirect_uris",
+    "post_logout_redirect_uris",
 )
 _SECONDS = ("access_token_ttl", "session_idle_ttl", "session_absolute_ttl", "grace")
-_FLAGS = ("first_party", "administrator")
+_FLAGS = ("first_party", "administrator", "require_pkce")
 _MOST_SECONDS = 10 * 365 * 86_400  # what is too long for each, its own rule says
 _MOST_HOURS = 8760
 _OVERLAP_HOURS = 24
@@ -177,6 +179,8 @@ def show_client(client: Client) -> dict[str, Any]:
         "first_party": client.first_party,
         "refresh_delivery": client.refresh_delivery,
         "signing_alg": client.signing_alg,
+        "consent": client.consent,
+        "require_pkce": client.require_pkce,
         "administrator": client.administrator,
         "enabled": client.enabled,
         "epoch": client.epoch,

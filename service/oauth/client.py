@@ -10,14 +10,13 @@ from service.oauth.issuer import issuer_faults
 
 SECRET_PREFIX = "wws_"  # noqa: S105 (the prefix by which secret scanners find leaks)
 
-MIN_ACCESS_TOKEN_TTL = timedelta(seconds=60)
 # The constant ceiling that no setting exceeds: revocations need to be remembered for this long.
 MAX_ACCESS_TOKEN_TTL = timedelta(seconds=600)
 
 # Shadow mode ends by itself: what watches for ever protects nobody.
 SHADOW_TTL = timedelta(days=30)
 
-GRANT_TYPES = frozenset({"client_credentials", "refresh_token"})
+GRANT_TYPES = frozenset({"authorization_code", "client_credentials", "refresh_token"})
 SECRET_METHODS = frozenset({"client_secret_basic", "client_secret_post"})
 
 # What a token for /admin says, beside its audience.
@@ -33,6 +32,8 @@ class Client:
 
     `grace`: how long after a rotation the token just spent may be retried; 0 is strict single use.
     `signing_alg`: what its tokens are signed with. `administrator`: whether it may use /admin.
+    `require_pkce`: False waives it for OpenID Connect with a secret (CONF-3). `consent`: whether
+    users are asked ('ask'), or its operator answers for them ('skip').
     """
 
     id: str
@@ -40,6 +41,10 @@ class Client:
     type: str
     token_endpoint_auth_method: str
     grant_types: tuple[str, ...]
+    redirect_uris: tuple[str, ...]
+    post_logout_redirect_uris: tuple[str, ...]
+    require_pkce: bool
+    consent: str
     audiences: tuple[str, ...]
     scopes: tuple[str, ...]
     default_scopes: tuple[str, ...]

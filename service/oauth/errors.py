@@ -4,9 +4,11 @@ OAuthError
 ├── InvalidRequest InvalidClient UnauthorizedClient UnsupportedGrantType InvalidScope
 ├── InvalidGrant
 │   └── SessionGoesOn
-├── AccessDenied ServerError
+├── AccessDenied UnsupportedResponseType ServerError
 ├── TemporarilyUnavailable
 │   └── TooManyAttempts
+├── InteractionRequired LoginRequired AccountSelectionRequired ConsentRequired
+├── RequestNotSupported RequestUriNotSupported RegistrationNotSupported
 ├── InvalidToken
 │   └── MissingToken
 ├── InsufficientScope
@@ -96,6 +98,12 @@ class AccessDenied(OAuthError):
     status = 403
 
 
+class UnsupportedResponseType(OAuthError):
+    """The server has no such response type: codes alone travel through a browser."""
+
+    code = "unsupported_response_type"
+
+
 class ServerError(OAuthError):
     """A fault of ours. It carries no detail."""
 
@@ -114,6 +122,51 @@ class TooManyAttempts(TemporarilyUnavailable):
     """Too many failed attempts; same code as above, so that clients need not learn a new one."""
 
     status = 429
+
+
+# OpenID Connect Core §3.1.2.6, in its order.
+
+
+class InteractionRequired(OAuthError):
+    """The user would have to be asked, and the request says `prompt=none`."""
+
+    code = "interaction_required"
+
+
+class LoginRequired(OAuthError):
+    """The user would have to log in, and the request says `prompt=none`."""
+
+    code = "login_required"
+
+
+class AccountSelectionRequired(OAuthError):
+    """The user would have to choose an account, and the request says `prompt=none`."""
+
+    code = "account_selection_required"
+
+
+class ConsentRequired(OAuthError):
+    """The user would have to consent, and the request says `prompt=none`."""
+
+    code = "consent_required"
+
+
+class RequestNotSupported(OAuthError):
+    """The server reads no request objects (RFC 9101)."""
+
+    code = "request_not_supported"
+
+
+class RequestUriNotSupported(OAuthError):
+    """The server fetches no request objects."""
+
+    code = "request_uri_not_supported"
+
+
+class RegistrationNotSupported(OAuthError):
+    """The server takes no registration inside a request."""
+
+    code = "registration_not_supported"
 
 
 # RFC 6750 §3.1.

@@ -15,7 +15,8 @@ from service.oauth.client import (
     is_client_id,
     is_origin,
 )
-from service.oauth.scope import is_scope_value
+from service.oauth.code_rules import code_faults, redirect_faults
+from service.oauth.scope import OIDC_SCOPES, is_scope_value
 from service.oauth.signing_key import RS256, TOKEN_ALGORITHMS
 
 # A retry must fit in: a client's time-out and one more try.
@@ -52,6 +53,10 @@ class Registration:
     allowed_origins: tuple[str, ...] = ()
     signing_alg: str = RS256
     administrator: bool = False
+    redirect_uris: tuple[str, ...] = ()
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    require_pkce: bool = True
+    consent: str = "ask"
 
     @classmethod
     def of(cls, client: Client) -> "Registration":
@@ -68,6 +73,8 @@ class Registration:
             *self._identity_faults(),
             *self._grant_faults(),
             *self._audience_faults(issuer),
+            *redirect_faults(self),
+            *code_faults(self),
             *self._session_faults(),
             *self._first_party_faults(),
             *self._administrator_faults(issuer),
@@ -129,9 +136,12 @@ class Registration:
         ]
         if {self.id, issuer} & set(self.audiences):
             faults.append(("audiences", "an audience can't be the client's id or the issuer"))
-        if self.grant_types and not self.audiences:
-            grants = " and ".join(self.grant_types)
-            faults.append(("audiences", f"{grants} needs an audience: the API the tokens are for"))
+        # OpenID Connect alone: its tokens are for UserInfo (AT-3). A client's own never are.
+        is_oidc = bool(self.scopes) and set(self.scopes) <= OIDC_SCOPES
+        grants = [it for it in self.grant_types if it == "client_credentials" or not is_oidc]
+        if grants and not self.audiences:
+            named = " and ".join(grants)
+            faults.append(("audiences", f"{named} needs an audience: the API the tokens are for"))
         return faults
 
     def _session_faults(self) -> list[Fault]:

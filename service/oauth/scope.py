@@ -8,6 +8,8 @@ _SCOPE_VALUE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")
 
 # Values that only a person's sign-in can grant (CC-1).
 USER_SCOPES = frozenset({"openid", "offline_access"})
+# What OpenID Connect gives a meaning (Core §3.1.2.1, §5.4, §11); all others are an API's.
+OIDC_SCOPES = USER_SCOPES | {"profile", "email", "address", "phone"}
 
 
 def is_scope_value(text: str) -> bool:
@@ -43,4 +45,22 @@ def grant_scope(
     granted = tuple(value for value in granted if value not in USER_SCOPES)
     if not granted:
         raise InvalidScope("no scope was requested and the client has no default scope")
+    return granted
+
+
+def grant_user_scope(
+    requested: str | None, *, allowed: tuple[str, ...], default: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The scope that a client may ask a resource owner for: of what it asks, what it may have.
+
+    Values that are unknown or not the client's are dropped (OpenID Connect Core §3.1.2.1); a
+    request that names none gets its default, without what has to be asked for by name. Raises
+    InvalidScope when the scope is malformed or nothing is left (AUTHZ-14).
+    """
+    if requested is None:
+        granted = tuple(value for value in default or allowed if value not in USER_SCOPES)
+    else:
+        granted = tuple(value for value in parse_scope(requested) if value in allowed)
+    if not granted:
+        raise InvalidScope("nothing is left of the scope that the client may have")
     return granted

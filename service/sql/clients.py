@@ -15,7 +15,8 @@ async def find_client(connection: Connection, client_id: str) -> Client | None:
         SELECT id, name, type, token_endpoint_auth_method, grant_types, audiences, scopes,
                default_scopes, serves, access_token_ttl, session_idle_ttl, session_absolute_ttl,
                grace, shadow_until, first_party, refresh_delivery, allowed_origins, signing_alg,
-               administrator, epoch, enabled,
+               administrator, redirect_uris, post_logout_redirect_uris, require_pkce, consent,
+               epoch, enabled,
                ARRAY(
                    SELECT digest FROM client_secrets
                    WHERE client_id = clients.id
@@ -36,7 +37,8 @@ async def list_clients(connection: Connection) -> list[Client]:
         SELECT id, name, type, token_endpoint_auth_method, grant_types, audiences, scopes,
                default_scopes, serves, access_token_ttl, session_idle_ttl, session_absolute_ttl,
                grace, shadow_until, first_party, refresh_delivery, allowed_origins, signing_alg,
-               administrator, epoch, enabled,
+               administrator, redirect_uris, post_logout_redirect_uris, require_pkce, consent,
+               epoch, enabled,
                ARRAY(
                    SELECT digest FROM client_secrets
                    WHERE client_id = clients.id
@@ -65,8 +67,10 @@ async def insert_client(connection: Connection, new: Registration) -> bool:
         INSERT INTO clients (id, name, type, token_endpoint_auth_method, grant_types, audiences,
                              scopes, default_scopes, serves, access_token_ttl, session_idle_ttl,
                              session_absolute_ttl, grace, first_party, refresh_delivery,
-                             allowed_origins, signing_alg, administrator)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+                             allowed_origins, signing_alg, administrator, redirect_uris,
+                             post_logout_redirect_uris, require_pkce, consent)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+                $19, $20, $21, $22)
         ON CONFLICT (id) DO NOTHING
         RETURNING id
         """,
@@ -88,6 +92,10 @@ async def insert_client(connection: Connection, new: Registration) -> bool:
         new.allowed_origins,
         new.signing_alg,
         new.administrator,
+        new.redirect_uris,
+        new.post_logout_redirect_uris,
+        new.require_pkce,
+        new.consent,
     )
     return row is not None
 
@@ -111,8 +119,12 @@ async def update_client(connection: Connection, new: Registration) -> bool:
             refresh_delivery = $13,
             allowed_origins = $14,
             signing_alg = $15,
-            administrator = $16
-        WHERE id = $1 AND type = $17
+            administrator = $16,
+            redirect_uris = $17,
+            post_logout_redirect_uris = $18,
+            require_pkce = $19,
+            consent = $20
+        WHERE id = $1 AND type = $21
         RETURNING id
         """,
         new.id,
@@ -131,6 +143,10 @@ async def update_client(connection: Connection, new: Registration) -> bool:
         new.allowed_origins,
         new.signing_alg,
         new.administrator,
+        new.redirect_uris,
+        new.post_logout_redirect_uris,
+        new.require_pkce,
+        new.consent,
         new.type,
     )
     return row is not None

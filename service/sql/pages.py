@@ -85,7 +85,8 @@ async def page_of_clients(
         SELECT id, name, type, token_endpoint_auth_method, grant_types, audiences, scopes,
                default_scopes, serves, access_token_ttl, session_idle_ttl, session_absolute_ttl,
                grace, shadow_until, first_party, refresh_delivery, allowed_origins, signing_alg,
-               administrator, epoch, enabled,
+               administrator, redirect_uris, post_logout_redirect_uris, require_pkce, consent,
+               epoch, enabled,
                ARRAY(
                    SELECT digest FROM client_secrets
                    WHERE client_id = clients.id

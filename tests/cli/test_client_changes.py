@@ -42,6 +42,28 @@ def test_a_public_client_of_others_may_refresh(watchword: Watchword) -> None:
     assert (shown["first_party"], shown["grant_types"]) == (False, ["refresh_token"])
 
 
+def test_a_client_of_the_code_flow_is_made_shown_and_changed(watchword: Watchword) -> None:
+    """CONF-3, AT-3: with OpenID Connect alone it needs no audience."""
+    client_id = f"c-{uuid4().hex[:12]}"
+    options = ["--grant", "authorization_code", "--scope", "openid", "--consent", "skip"]
+    options += ["--redirect-uri", "https://shop.example/cb", "--redirect-uri", "http://localhost/"]
+    options += ["--post-logout-redirect-uri", "https://shop.example/", "--no-pkce"]
+    said = watchword("clients", "create", client_id, *options)
+    assert said.code == 0
+    notes = [line for line in said.err.splitlines() if line.startswith("note: ")]
+    assert [note.split()[1] for note in notes] == ["localhost", "without"]
+    shown = show(watchword, client_id)
+    assert shown["redirect_uris"] == ["https://shop.example/cb", "http://localhost/"]
+    assert shown["post_logout_redirect_uris"] == ["https://shop.example/"]
+    assert (shown["require_pkce"], shown["consent"], shown["audiences"]) == (False, "skip", [])
+    change = ["--pkce", "--consent", "ask", "--post-logout-redirect-uri", ""]
+    said = watchword("clients", "change", client_id, *change, "--redirect-uri", "https://x.example")
+    assert (said.code, said.err) == (0, "")
+    changed = {"redirect_uris": ["https://x.example"], "post_logout_redirect_uris": []}
+    again = {**shown, **changed, "require_pkce": True, "consent": "ask"}
+    assert show(watchword, client_id) == again
+
+
 def test_only_what_is_named_changes(watchword: Watchword) -> None:
     client_id = make_app(watchword, *WEB, "--token-ttl", "90", "--default-scope", "orders:read")
     before = show(watchword, client_id)
@@ -85,6 +107,9 @@ def test_a_change_keeps_secrets_epoch_and_state(watchword: Watchword, pod: Pod) 
         (["--allowed-origin", "https://shop.example/x"], "no origin: 'https://shop.example/x'"),
         (["--third-party", "--allowed-origin", "https://shop.example"], "cookies and origins are"),
         (["--grant", "client_credentials"], "a public client can't have"),
+        (["--grant", "authorization_code"], "authorization_code needs a redirect URI"),
+        (["--redirect-uri", "http://shop.example/"], "no redirect URI: 'http://shop.example/'"),
+        (["--no-pkce"], "only a confidential client with"),
     ],
 )
 def test_a_change_that_can_not_be_is_refused(
@@ -106,6 +131,7 @@ def test_a_change_that_can_not_be_is_refused(
         ["--session-idle", "soon"],
         ["--session-absolute", "9" * 30 + "d"],
         ["--refresh-delivery", "post"],
+        ["--consent", "never"],
         ["--public"],
     ],
 )

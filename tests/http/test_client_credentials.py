@@ -42,7 +42,11 @@ async def test_scopes_of_users_are_not_granted_to_clients(
     http: httpx.AsyncClient, make_client: MakeClient
 ) -> None:
     """CC-1: no ID token, no refresh token, whatever the client's registration lists."""
-    client = await make_client(scopes=("openid", "offline_access", "orders:read"))
+    client = await make_client(
+        scopes=("openid", "offline_access", "orders:read"),
+        grant_types=("client_credentials", "authorization_code", "refresh_token"),
+        redirect_uris=("https://app.example/cb",),
+    )
     for form in ({}, {"scope": "openid offline_access orders:read"}, {"scope": "orders:read"}):
         answer = await ask(http, client, **form)
         assert answer.json()["scope"] == "orders:read"

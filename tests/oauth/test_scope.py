@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.oauth.errors import InvalidScope
-from service.oauth.scope import USER_SCOPES, grant_scope, is_scope_value, parse_scope
+from service.oauth.scope import (
+    USER_SCOPES,
+    grant_scope,
+    grant_user_scope,
+    is_scope_value,
+    parse_scope,
+)
 
 # RFC 6749 §3.3, written out: %x21 / %x23-5B / %x5D-7E
 SIGNS = "".join(sign for sign in map(chr, range(0x21, 0x7F)) if sign not in '"\\')
@@ -103,3 +109,20 @@ def test_what_is_refused(
     """CC-1, CC-2: all of it, where a part could be granted too."""
     with pytest.raises(InvalidScope):
         grant_scope(requested, allowed=allowed, default=default)
+
+
+@settings(deadline=None)
+@given(st.none() | st.lists(FEW, min_size=1).map(" ".join), SETS, SETS)
+def test_a_person_is_asked_for_what_the_client_may_have_alone(
+    requested: str | None, allowed: tuple[str, ...], default: tuple[str, ...]
+) -> None:
+    """AUTHZ-14: the rest of what it asks is dropped; what is a person's it asks for by name."""
+    default = tuple(value for value in default if value in allowed)
+    asked = set(requested.split(" ")) if requested else set(default or allowed) - USER_SCOPES
+    try:
+        granted = grant_user_scope(requested, allowed=allowed, default=default)
+    except InvalidScope:
+        assert not asked & set(allowed)
+        return
+    assert set(granted) == asked & set(allowed)
+    assert len(granted) == len(set(granted))

@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from litestar import Litestar
 from litestar.types import ASGIApp
 
 from service.background import Pod, run, say_goodbye
+from service.environment import variable
 from service.flows.allowed_origins import AllowedOrigins
+from service.flows.authorization_code import AuthorizationCodeGrant
 from service.flows.await_receipts import ReceiptReader
 from service.flows.client_cache import ClientCache
 from service.flows.heal_session import Healer
@@ -22,6 +25,7 @@ from service.flows.refresh_token import RefreshTokenGrant
 from service.flows.refresh_verdicts import RefreshVerdicts
 from service.flows.serve_feed import FeedServer
 from service.flows.session_tokens import SessionIssuer
+from service.flows.sign_on import SignOns
 from service.flows.start import describe_pod
 from service.gauges import bind_gauges, excess_counter
 from service.hashing import PasswordHasher
@@ -33,20 +37,24 @@ from service.http.error_responses import litestar_handlers
 from service.http.health import health_handlers
 from service.http.introspect import introspect
 from service.http.metadata import metadata_handlers
+from service.http.page_endpoints import page_endpoints
 from service.http.receipts import receipts
 from service.http.revocation_feed import feed_endpoint
 from service.http.revoke import revoke
 from service.http.services import Services
 from service.http.token import token
+from service.http.userinfo import userinfo_endpoint
 from service.keys.key_store import Hardware, KeyStore
 from service.keys.keyring import Keyring
 from service.keys.master_keys import MasterKeys, read_master_keys
 from service.metrics import Metrics
+from service.pages.brand import Brand, UnfitBrand
+from service.pages.render import Pages
 from service.redis.connection import RedisConnection
 from service.redis.feed import RedisFeed
 from service.redis.login_limits import LoginLimit
 from service.redis.rate_limits import FailureLimit, RateLimit
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 from service.sql.connection import Database
 
 # PostgreSQL's synchronous_commit for rotations; all else waits as the cluster is set up to.
@@ -105,6 +113,8 @@ def create_app(services: Services) -> ASGIApp:
         "/revocations/receipts": form_endpoint(services, receipts),
         **api_endpoints(services),
         **admin_endpoints(services),
+        **page_endpoints(services),
+        "/userinfo": userinfo_endpoint(services),
     }
     return Edge(endpoints, litestar, services)
 
@@ -142,6 +152,7 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
     stack.push_async_callback(registration_limit.close)
     passwords = open_passwords(settings)
     stack.callback(passwords.close)
+    pages = open_pages(settings)
     keyring = Keyring(open_key_store(settings, master_keys))
     keeper = FeedKeeper(database, feed, keyring, settings.issuer, metrics)
     issuer = SessionIssuer(keyring, settings.issuer)
@@ -160,6 +171,9 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
             RefreshVerdicts(database, metrics, keeper.nudge),
             commit=_COMMITS[settings.rotation_commit],
         ),
+        codes=AuthorizationCodeGrant(database, issuer),
+        sign_ons=SignOns(database, idle=settings.sign_on_idle, absolute=settings.sign_on_absolute),
+        pages=pages,
         passwords=passwords,
         proof=PasswordProof(database, passwords, login_limit, metrics),
         keeper=keeper,
@@ -209,6 +223,23 @@ def _open_hardware(settings: Settings) -> Hardware | None:
 
     module, pin = str(settings.pkcs11_module), settings.pkcs11_pin.reveal()
     return HardwareKeys(Address(module=module, token=settings.pkcs11_token, pin=pin))
+
+
+def open_pages(settings: Settings) -> Pages:
+    """The hosted pages in the operator's look. Raises SettingsError for what can't be read."""
+    try:
+        brand = Brand(
+            name=settings.brand_name,
+            logo=settings.brand_logo,
+            accent=settings.brand_accent,
+            background=settings.brand_background,
+            privacy=settings.brand_privacy or None,
+            terms=settings.brand_terms or None,
+            help=settings.brand_help or None,
+        )
+        return Pages(brand, base_path=urlsplit(settings.issuer).path)
+    except UnfitBrand as error:
+        raise SettingsError([variable(f"brand_{fault}") for fault in error.faults]) from None
 
 
 def open_passwords(settings: Settings) -> PasswordHasher:

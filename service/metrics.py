@@ -26,12 +26,13 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _UNTIL_SEEN = (*_SECONDS[3:], 10.0, 30.0, 60.0, 300.0)
 _LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
-GRANTS = ("client_credentials", "refresh_token", "login", "refresh")
+GRANTS = ("authorization_code", "client_credentials", "refresh_token", "login", "refresh")
 OTHER_GRANT = "other"
 _COMMON = ("invalid_request", "invalid_client", "temporarily_unavailable", "server_error")
 _OF_A_GRANT = (*_COMMON, "unauthorized_client", "invalid_scope", "invalid_target")
 # The refusals of each grant that there are beforehand; by how it is asked for.
 REFUSALS = {
+    "authorization_code": (*_OF_A_GRANT, "invalid_grant"),
     "client_credentials": _OF_A_GRANT,
     "refresh_token": (*_OF_A_GRANT, "invalid_grant"),
     "login": (*_COMMON, "access_denied", "invalid_credentials"),

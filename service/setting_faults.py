@@ -52,13 +52,20 @@ def contradictions(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> li
     return faults
 
 
+def _is_loopback(issuer: str) -> bool:
+    try:
+        return is_loopback(urlsplit(issuer).hostname or "")
+    except ValueError:  # no URL, which is said elsewhere
+        return False
+
+
 def _key_faults(given: Mapping[str, Any]) -> list[str]:
     faults = key_faults(
         rotation=given["key_rotation"],
         publication=given["key_publication"],
         retirement=given["key_retirement"],
         jwks_max_age=given["jwks_max_age"],
-        has_floors=not is_loopback(urlsplit(given["issuer"]).hostname or ""),
+        has_floors=not _is_loopback(given["issuer"]),
     )
     if given["rsa_bits"] % _RSA_STEP:
         faults.append(("rsa_bits", "must be 2048, 3072 or 4096"))

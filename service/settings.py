@@ -116,6 +116,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     pkcs11_token: Annotated[str, doc("Label of the token in it.")] = ""
     pkcs11_pin: Annotated[Secret | None, doc("PIN of the token's user.")] = None
+    sign_on_idle: Annotated[
+        timedelta, doc("A browser is signed out that was not used for so long at this server.")
+    ] = timedelta(hours=1)
+    sign_on_absolute: Annotated[
+        timedelta, doc("A browser is signed out so long after the password was given.")
+    ] = timedelta(hours=24)
+    brand_name: Annotated[str, doc("Whose pages people see: at most 40 characters.")] = "Watchword"
+    brand_logo: Annotated[
+        Path | None, doc("Logo of the pages: PNG, JPEG, WebP or SVG of at most 128 KiB.")
+    ] = None
+    brand_accent: Annotated[
+        str, doc("Colour of buttons and links, `#rrggbb`; refused if people could not read it.")
+    ] = "#0b6157"
+    brand_background: Annotated[
+        str, doc("Colour behind the pages in their light theme, `#rrggbb`.")
+    ] = "#f5f6f8"
+    brand_privacy: Annotated[str, doc("https URL of your privacy notice.")] = ""
+    brand_terms: Annotated[str, doc("https URL of your terms.")] = ""
+    brand_help: Annotated[str, doc("https URL or `mailto:` where people find help.")] = ""
     redis_prefix: Annotated[
         str, doc("Hash tag that all keys in Redis share.", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     ] = "ww"

@@ -8,7 +8,7 @@ from service.flows.origin import Origin
 from service.flows.session_tokens import SessionIssuer, SessionTokens
 from service.oauth.client import Client
 from service.oauth.errors import TemporarilyUnavailable
-from service.oauth.session import MAX_SESSIONS_PER_USER
+from service.oauth.session import MAX_SESSIONS_PER_USER, Session
 from service.oauth.user import KnownUser
 from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 from service.sql.audit_events import insert_audit_event
@@ -50,16 +50,23 @@ async def begin_session(
     )
     asked = time.monotonic()
     async with database.transaction() as connection:
-        session = await insert_session(connection, new)
-        if session is None:
-            unchanged = await is_unchanged(connection, new)
-        else:
-            unchanged = False
-            await _end_surplus(connection, new, origin)
-            await _audit(connection, new, origin)
+        session = await open_session(connection, new, origin)
+        unchanged = session is None and await is_unchanged(connection, new)
     if unchanged:  # so it was the database's life that was missing
         raise TemporarilyUnavailable("the database is recovering; try again shortly")
     return None if session is None else issuer.issue(client, session, token, asked=asked)
+
+
+async def open_session(connection: Connection, new: NewSession, origin: Origin) -> Session | None:
+    """The session, begun; None unless user and client are as they were read, in a living database.
+
+    In the caller's transaction.
+    """
+    session = await insert_session(connection, new)
+    if session is not None:
+        await _end_surplus(connection, new, origin)
+        await _audit(connection, new, origin)
+    return session
 
 
 async def _end_surplus(connection: Connection, new: NewSession, origin: Origin) -> None:

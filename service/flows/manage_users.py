@@ -17,8 +17,10 @@ from service.oauth.user import Profile, User, roles_fault
 from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 from service.sql.audit_events import forget_person, insert_audit_event
 from service.sql.connection import Connection, Database
+from service.sql.consents import delete_consents_of_user
 from service.sql.revocations import insert_stale_revocations
 from service.sql.session_ends import forget_devices, raise_claims_versions
+from service.sql.sign_ons import delete_sign_ons_of_user
 from service.sql.users import (
     disable_user,
     enable_user,
@@ -89,7 +91,8 @@ async def delete(database: Database, user_id: UUID, origin: Origin) -> int:
 
 async def forget(database: Database, user_id: UUID) -> None:
     """Erase where a deleted user was seen: in batches, since a history may be long."""
-    for erase in (forget_devices, forget_person):
+    erasures = (forget_devices, forget_person, delete_sign_ons_of_user, delete_consents_of_user)
+    for erase in erasures:
         erased = _BATCH
         while erased == _BATCH:
             async with database.connection() as connection:

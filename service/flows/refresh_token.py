@@ -12,7 +12,7 @@ from service.flows.flights import Flights
 from service.flows.heal_session import Healer
 from service.flows.origin import Origin
 from service.flows.refresh_verdicts import RefreshVerdicts
-from service.flows.session_tokens import SessionIssuer, SessionTokens
+from service.flows.session_tokens import SessionIssuer, SessionTokens, Wishes
 from service.oauth.client import Client
 from service.oauth.errors import (
     InvalidScope,
@@ -92,8 +92,7 @@ class RefreshTokenGrant:
             session,
             token.successor,
             asked=asked,
-            scopes=presented.scopes,
-            audiences=presented.audiences,
+            wishes=Wishes(scopes=presented.scopes, audiences=presented.audiences),
         )
 
     def _read(self, text: str) -> RefreshToken:

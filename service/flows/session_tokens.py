@@ -11,6 +11,8 @@ from service.keys.signer import Signer
 from service.oauth.access_token import TYP, session_claims
 from service.oauth.client import Client
 from service.oauth.errors import TemporarilyUnavailable
+from service.oauth.id_token import TYP as ID_TOKEN_TYP
+from service.oauth.id_token import id_token_claims
 from service.oauth.refresh_token import SECRET_BYTES, RefreshToken, RefreshTokens
 from service.oauth.session import Session
 from service.oauth.uuid7 import RANDOM_BYTES, uuid7
@@ -32,6 +34,19 @@ class SessionTokens:
     refresh_token: str
     refresh_expires_in: int
     session_id: UUID
+    id_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What of its session's the access token shall have (RFC 6749 §6), and the ID Token's nonce."""
+
+    scopes: tuple[str, ...] = ()
+    audiences: tuple[str, ...] = ()
+    nonce: str | None = None
+
+
+_NONE = Wishes()
 
 
 class SessionIssuer:
@@ -68,31 +83,43 @@ class SessionIssuer:
         token: RefreshToken,
         *,
         asked: float,
-        scopes: tuple[str, ...] = (),
-        audiences: tuple[str, ...] = (),
+        wishes: Wishes = _NONE,
     ) -> SessionTokens:
         """The tokens of a session as the database gave it to a statement sent at `asked`.
 
-        `asked` is monotonic seconds. `scopes` and `audiences` narrow the access token alone
-        (RFC 6749 §6). Raises TemporarilyUnavailable when the answer is too old to sign for.
+        `asked` is monotonic seconds. A session of OpenID Connect has an ID Token beside.
+        Raises TemporarilyUnavailable when the answer is too old to sign for.
         """
-        scope = scopes or session.scopes
+        scope = wishes.scopes or session.scopes
         random = secrets.token_bytes(RANDOM_BYTES)
         claims = session_claims(
             issuer=self._issuer,
             client=client,
             session=session,
-            audience=(audiences or session.audiences)[0],
+            audience=(wishes.audiences or session.audiences)[0],
             scope=scope,
             jti=uuid7(int(session.now.timestamp() * 1000), random),
         )
         if time.monotonic() - asked > _MAX_STATEMENT_AGE_SECONDS:
             raise TemporarilyUnavailable("the server is overloaded; try again shortly")
+        signer = self.signer(client)
+        access_token = sign(signer, TYP, claims)
+        id_token = None
+        if "openid" in session.scopes and not client.first_party:
+            about = id_token_claims(
+                issuer=self._issuer,
+                client_id=client.id,
+                session=session,
+                access_token=access_token,
+                nonce=wishes.nonce,
+            )
+            id_token = sign(signer, ID_TOKEN_TYP, about)
         return SessionTokens(
-            access_token=sign(self.signer(client), TYP, claims),
+            access_token=access_token,
             expires_in=claims["exp"] - claims["iat"],
             scope=claims["scope"],
             refresh_token=self.refresh_tokens.write(token),
             refresh_expires_in=max(1, int(session.refresh_ttl.total_seconds())),
             session_id=session.id,
+            id_token=id_token,
         )

@@ -15,6 +15,7 @@ from service.http.answer import Answer
 from service.http.api import Call
 from service.http.bearer import user_of
 from service.http.json_body import JsonBody
+from service.http.services import Services
 from service.oauth.errors import AccessDenied, InvalidToken, TooManyAttempts
 from service.oauth.user import Profile, User
 
@@ -36,7 +37,7 @@ async def register(call: Call) -> Answer:
     )
     password = body.text("password")
     _check_profile(body, profile)
-    await _limit_names(call)
+    await limit_names(services, call.request.limit_address)
     user = await register_user(
         services.database, services.passwords, profile, password, call.origin
     )
@@ -67,7 +68,7 @@ async def change_me(call: Call) -> Answer:
         body.fault("current_password", "is needed to change username or email")
     _check_profile(body, changes)
     if any(map(body.has, _LOGIN_NAMES)):
-        await _limit_names(call, access.subject)
+        await limit_names(services, call.request.limit_address, access.subject)
     origin = call.by(access)
     if body.has("avatar_url") and changes.avatar_url is None:
         changes = replace(changes, avatar_url="")
@@ -139,14 +140,14 @@ def _check_profile(body: JsonBody, profile: Profile) -> None:
     body.check()
 
 
-async def _limit_names(call: Call, *subjects: str) -> None:
+async def limit_names(services: Services, *subjects: str) -> None:
     """Count an attempt at a name: whether it is taken tells who has an account here (LOGIN-10).
 
     By address, and by what else it may be counted under: a user may change addresses.
+    Raises TooManyAttempts.
     """
-    limit = call.services.registration_limit
-    for subject in (call.request.limit_address, *subjects):
-        if retry_after := await limit.hit("registration", subject):
+    for subject in subjects:
+        if retry_after := await services.registration_limit.hit("registration", subject):
             raise TooManyAttempts(
                 "too many attempts at names; try again later", retry_after=retry_after
             )

@@ -58,6 +58,20 @@ async def read_administrator(scope: Scope, services: Services) -> AccessToken:
     return access
 
 
+async def read_openid(scope: Scope, services: Services) -> AccessToken:
+    """The live token of a user's session that may ask who that is, whatever its audience (AT-3).
+
+    Raises MissingToken, InvalidRequest for two headers, InvalidToken, InsufficientScope (IDT-4).
+    """
+    access = _read_current(scope, services)
+    if access is None or access.session_id is None:
+        raise InvalidToken(_REFUSED, reason="no current token of a session")
+    await _check_live(access, services)
+    if "openid" not in access.scope.split(" "):
+        raise InsufficientScope("the scope openid is needed", "openid", reason="lacks openid")
+    return access
+
+
 def _read_current(scope: Scope, services: Services) -> AccessToken | None:
     """The token of this issuer, if it is one and within its time; it may be revoked."""
     access = read_token(_read_header(scope), services.keyring, services.issuer)

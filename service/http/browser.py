@@ -71,11 +71,16 @@ def preflight_headers(origin: str | None, allowed: Iterable[str]) -> Headers:
 
 def read_cookie(scope: Scope) -> str | None:
     """The refresh token in the cookie; None where there is none, or more than one (ATK-75)."""
+    return read_cookie_named(scope, COOKIE)
+
+
+def read_cookie_named(scope: Scope, cookie: str) -> str | None:
+    """The cookie's value; None where there is none, or more than one (ATK-75)."""
     found: list[str] = []
     for header in header_values(scope["headers"], b"cookie"):
         for pair in header.decode("latin-1").split(";"):
             name, _, value = pair.strip().partition("=")
-            if name == COOKIE:
+            if name == cookie:
                 found.append(value)
     return found[0] if len(found) == 1 else None
 

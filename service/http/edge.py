@@ -13,9 +13,11 @@ from service.http.api_endpoints import ACTIONS
 from service.http.endpoint import send_response
 from service.http.error_responses import Response, render_error
 from service.http.headers import JSON, NO_STORE, header_values
+from service.http.page_endpoints import PAGE_ACTIONS
 from service.http.request import Request, identify, request_of
 from service.http.services import Services
 from service.metrics import OTHER_GRANT, Metrics
+from service.pages.paths import ASSETS
 from service.settings import Settings
 from service.telemetry import log
 
@@ -35,8 +37,12 @@ ENDPOINTS = frozenset(
         "/.well-known/jwks.json",
         "/.well-known/watchword-feed-keys.json",
         "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
         *ACTIONS,
         *ADMIN_ACTIONS,
+        *PAGE_ACTIONS,
+        ASSETS,
+        "/userinfo",
         *_OPEN,
     }
 )
@@ -78,6 +84,8 @@ class Edge:
         self._path = services.path
         self._names = {f"{self._path}{name}": name for name in ENDPOINTS - _OPEN}
         self._names |= {name: name for name in _OPEN}
+        assets = (services.pages.style, services.pages.logo)
+        self._names |= {f"{self._path}{it.path}": ASSETS for it in assets}
         self._open_to_all = "*" in services.settings.allowed_hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

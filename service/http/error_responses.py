@@ -114,8 +114,7 @@ def render_error(error: Exception, *, challenge: bool) -> Response:
         status = _UNAUTHORIZED
         headers.append(_CHALLENGE)
     if isinstance(refusal, TemporarilyUnavailable):
-        seconds = math.ceil((refusal.retry_after or _RETRY_AFTER).total_seconds())
-        headers.append((b"retry-after", str(seconds).encode()))
+        headers.append(retry_after_header(refusal))
     if isinstance(refusal, InvalidToken):
         headers.append((b"www-authenticate", _bearer_challenge(refusal)))
     if isinstance(refusal, InsufficientScope):
@@ -126,6 +125,12 @@ def render_error(error: Exception, *, challenge: bool) -> Response:
     if refusal.fields:
         body["fields"] = refusal.fields
     return Response(status, tuple(headers), msgspec.json.encode(body), refusal.code, refusal.reason)
+
+
+def retry_after_header(refusal: TemporarilyUnavailable) -> tuple[bytes, bytes]:
+    """RFC 9110 §10.2.3, in whole seconds."""
+    seconds = math.ceil((refusal.retry_after or _RETRY_AFTER).total_seconds())
+    return (b"retry-after", str(seconds).encode())
 
 
 def _bearer_challenge(refusal: InvalidToken) -> bytes:

@@ -70,11 +70,16 @@ async def read_form(scope: Scope, receive: Receive) -> Form:
     Raises InvalidRequest for another media type (TOK-3), bad encoding (TOK-4), a repeated
     parameter (TOK-5) or too many of them, BodyTooLarge for more than 64 KiB (TOK-41).
     """
+    return parse_form(await read_raw_form(scope, receive))
+
+
+async def read_raw_form(scope: Scope, receive: Receive) -> bytes:
+    """The bytes of a posted form. Raises InvalidRequest, BodyTooLarge."""
     headers = scope["headers"]
     _check_media_type(header_values(headers, b"content-type"))
     if header_values(headers, b"content-encoding"):
         raise InvalidRequest("a compressed body is not accepted")
-    return parse_form(await read_body(headers, receive))
+    return await read_body(headers, receive)
 
 
 def _check_media_type(values: list[bytes]) -> None:
@@ -127,6 +132,22 @@ def parse_form(body: bytes, known: Collection[str] | None = None) -> Form:
         if value:
             values.setdefault(name, []).append(value)
     return Form(values)
+
+
+def read_pairs(raw: bytes) -> list[tuple[str, str]]:
+    """The parameters of an authorization request in their order, as they were sent.
+
+    Which may be repeated is judged later: some faults are for the client (AUTHZ-5).
+    Raises InvalidRequest.
+    """
+    if raw.count(b"&") >= _MAX_PARAMETERS:
+        raise InvalidRequest("more than 100 parameters")
+    pairs: list[tuple[str, str]] = []
+    for pair in raw.split(b"&"):
+        raw_name, _, raw_value = pair.partition(b"=")
+        if pair:
+            pairs.append((_decode(raw_name), _decode(raw_value)))
+    return pairs
 
 
 # Every parameter that this server reads or will come to read at a form endpoint.

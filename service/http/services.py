@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from service.flows.allowed_origins import AllowedOrigins
+from service.flows.authorization_code import AuthorizationCodeGrant
 from service.flows.await_receipts import ReceiptReader
 from service.flows.client_cache import ClientCache
 from service.flows.keep_feed import FeedKeeper
@@ -15,9 +16,11 @@ from service.flows.prove_password import PasswordProof
 from service.flows.refresh_token import RefreshTokenGrant
 from service.flows.serve_feed import FeedServer
 from service.flows.session_tokens import SessionIssuer
+from service.flows.sign_on import SignOns
 from service.hashing import PasswordHasher
 from service.keys.keyring import Keyring
 from service.metrics import Metrics
+from service.pages.render import Pages
 from service.redis.rate_limits import FailureLimit, RateLimit
 from service.settings import Settings
 from service.sql.connection import Database
@@ -70,6 +73,9 @@ class Services:
     allowed_origins: AllowedOrigins
     session_issuer: SessionIssuer
     refresh_tokens: RefreshTokenGrant
+    codes: AuthorizationCodeGrant
+    sign_ons: SignOns
+    pages: Pages
     passwords: PasswordHasher
     proof: PasswordProof
     keeper: FeedKeeper

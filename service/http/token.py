@@ -1,8 +1,10 @@
 """POST /token: RFC 6749 §3.2."""
 
+from service.flows.authorization_code import CodeRequest
 from service.flows.client_credentials import issue_to_client
 from service.flows.origin import Origin
 from service.flows.refresh_token import RefreshRequest
+from service.flows.session_tokens import SessionTokens
 from service.http.form import Form
 from service.http.services import Services
 from service.oauth.client import GRANT_TYPES, Client
@@ -60,13 +62,42 @@ async def _refresh_token(
             origin=origin,
         )
     )
-    return {
+    return _members(tokens)
+
+
+async def _authorization_code(
+    services: Services, client: Client, form: Form, origin: Origin
+) -> dict[str, object]:
+    tokens = await services.codes.redeem(
+        CodeRequest(
+            code=form.require("code"),
+            client=client,
+            code_verifier=form.get("code_verifier"),
+            redirect_uri=form.get("redirect_uri"),
+            resources=form.get_all("resource"),
+            origin=origin,
+        )
+    )
+    members = _members(tokens)
+    # Without the grant the client could do nothing with it.
+    if "refresh_token" not in client.grant_types:
+        del members["refresh_token"]
+    return members
+
+
+def _members(tokens: SessionTokens) -> dict[str, object]:
+    members: dict[str, object] = {
         "access_token": tokens.access_token,
         "token_type": "Bearer",
         "expires_in": tokens.expires_in,
         "scope": tokens.scope,
         "refresh_token": tokens.refresh_token,
     }
+    return members if tokens.id_token is None else {**members, "id_token": tokens.id_token}
 
 
-_ANSWERS = {"client_credentials": _client_credentials, "refresh_token": _refresh_token}
+_ANSWERS = {
+    "authorization_code": _authorization_code,
+    "client_credentials": _client_credentials,
+    "refresh_token": _refresh_token,
+}

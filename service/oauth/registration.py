@@ -8,7 +8,6 @@ from service.oauth.client import (
     ADMIN_SCOPE,
     GRANT_TYPES,
     MAX_ACCESS_TOKEN_TTL,
-    MIN_ACCESS_TOKEN_TTL,
     SECRET_METHODS,
     Client,
     admin_audience,
@@ -19,6 +18,7 @@ from service.oauth.code_rules import code_faults, redirect_faults
 from service.oauth.scope import OIDC_SCOPES, is_scope_value
 from service.oauth.signing_key import RS256, TOKEN_ALGORITHMS
 
+MIN_ACCESS_TOKEN_TTL = timedelta(seconds=60)
 # A retry must fit in: a client's time-out and one more try.
 MAX_GRACE = timedelta(seconds=60)
 MIN_SESSION_TTL = timedelta(minutes=10)

@@ -6,6 +6,7 @@ from typing import Any
 from service.oauth.client import Client
 from service.oauth.registration import Registration
 from service.sql.connection import Connection
+from service.sql.rows import members_of
 
 
 async def find_client(connection: Connection, client_id: str) -> Client | None:
@@ -52,12 +53,8 @@ async def list_clients(connection: Connection) -> list[Client]:
 
 
 def as_client(row: Any) -> Client:
-    """A row with the columns of a Client as one; arrays as tuples, for a frozen value."""
-    columns: dict[str, Any] = dict(row)
-    members: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in columns.items()
-    }
-    return Client(**members)
+    """A row with the columns of a Client as one."""
+    return Client(**members_of(row))
 
 
 async def insert_client(connection: Connection, new: Registration) -> bool:

@@ -12,7 +12,10 @@ from service.sql.connection import Connection, DatabaseUnavailable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSession:
-    """A session to be. `credential_version` is the user's as read with the password's hash."""
+    """A session to be. `credential_version` is the user's as read with the password's hash.
+
+    `auth_time`: when that was, if not just now. `sign_on_id`: the browser's, where it has one.
+    """
 
     id: UUID
     user_id: UUID
@@ -25,6 +28,8 @@ class NewSession:
     device: str | None
     idle_ttl: timedelta
     absolute_ttl: timedelta
+    auth_time: datetime | None = None
+    sign_on_id: UUID | None = None
 
 
 async def insert_session(connection: Connection, new: NewSession) -> Session | None:
@@ -37,11 +42,11 @@ async def insert_session(connection: Connection, new: NewSession) -> Session | N
         """
         INSERT INTO sessions (id, user_id, client_id, client_epoch, secret_digest, incarnation,
                               scopes, audiences, roles, auth_time, amr, device, idle_expires_at,
-                              expires_at)
+                              expires_at, sign_on_id)
         SELECT $1, users.id, clients.id, clients.epoch, $5, database_life.id,
-               $6, $7, users.roles, clock_timestamp(), $8, $9,
+               $6, $7, users.roles, coalesce($12::timestamptz, clock_timestamp()), $8, $9,
                clock_timestamp() + least($10::interval, $11::interval),
-               clock_timestamp() + $11::interval
+               clock_timestamp() + $11::interval, $13
         FROM users, clients, database_life
         WHERE users.id = $2
           AND users.credential_version = $3
@@ -66,6 +71,8 @@ async def insert_session(connection: Connection, new: NewSession) -> Session | N
         new.device,
         new.idle_ttl,
         new.absolute_ttl,
+        new.auth_time,
+        new.sign_on_id,
     )
     return None if row is None else _session(row)
 

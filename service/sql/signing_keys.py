@@ -187,6 +187,18 @@ async def is_key_dead(connection: Connection, kid: str) -> bool:
     )
 
 
+async def find_former_public_jwk(connection: Connection, kid: str, purpose: str) -> str | None:
+    """The public half of a key that was removed in its time, and not killed."""
+    return await connection.fetchval(
+        """
+        SELECT public_jwk FROM signing_keys
+        WHERE kid = $1 AND purpose = $2 AND state = 'removed' AND killed_at IS NULL
+        """,
+        kid,
+        purpose,
+    )
+
+
 async def is_key_known(connection: Connection, kid: str) -> bool:
     """Whether a key of that id is or ever was this database's."""
     return await connection.fetchval("SELECT EXISTS (SELECT FROM signing_keys WHERE kid = $1)", kid)

@@ -19,7 +19,17 @@ from tests.sessions import begin, fetch, know_client, make_public, present
 MACHINE = {"audiences": [AUDIENCE], "scopes": ["orders:read", "orders:write"]}
 SHOWN = {
     *("id", "name", "type", "token_endpoint_auth_method", "grant_types", "audiences", "scopes"),
-    *("default_scopes", "serves", "allowed_origins", "access_token_ttl", "session_idle_ttl"),
+    *(
+        "default_scopes",
+        "serves",
+        "allowed_origins",
+        "redirect_uris",
+        "post_logout_redirect_uris",
+        "require_pkce",
+        "consent",
+        "access_token_ttl",
+        "session_idle_ttl",
+    ),
     *("session_absolute_ttl", "grace", "first_party", "refresh_delivery", "signing_alg"),
     *("administrator", "enabled", "epoch", "secrets", "shadow_until"),
 }

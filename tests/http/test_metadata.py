@@ -11,11 +11,16 @@ import pytest
 from service.app import App, open_app
 from service.settings import SettingsError, load_settings
 from tests.conftest import ISSUER, MakeClient, MakeSettings, http_to, register, until
+from tests.http.browsing import Pkce, make_web_client, obtain_code, open_browser, sign_up
 from tests.http.forge import Forge, issue
 from tests.sessions import begin
 
 DOCUMENT = "/.well-known/oauth-authorization-server"
 TENANT = "https://auth.example.com/tenant"
+CLAIMS = [
+    *("sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "at_hash", "sid"),
+    *("name", "preferred_username", "picture", "email", "email_verified"),
+]
 SECRET_METHODS = ["client_secret_basic", "client_secret_post"]
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -35,41 +40,68 @@ async def test_document_lists_this_and_nothing_else(http: httpx.AsyncClient) -> 
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == {
         "issuer": ISSUER,
+        "authorization_endpoint": f"{ISSUER}/authorize",
         "token_endpoint": f"{ISSUER}/token",
+        "userinfo_endpoint": f"{ISSUER}/userinfo",
+        "end_session_endpoint": f"{ISSUER}/logout",
         "revocation_endpoint": f"{ISSUER}/revoke",
         "introspection_endpoint": f"{ISSUER}/introspect",
         "jwks_uri": f"{ISSUER}/.well-known/jwks.json",
-        "grant_types_supported": ["client_credentials", "refresh_token"],
+        "scopes_supported": ["openid", "profile", "email", "offline_access"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query", "form_post"],
+        "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token"],
+        "code_challenge_methods_supported": ["S256"],
+        "prompt_values_supported": ["consent", "login", "none", "select_account"],
         "token_endpoint_auth_methods_supported": [*SECRET_METHODS, "none"],
         "revocation_endpoint_auth_methods_supported": [*SECRET_METHODS, "none"],
         "introspection_endpoint_auth_methods_supported": SECRET_METHODS,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256", "ES256"],
+        "claim_types_supported": ["normal"],
+        "claims_supported": CLAIMS,
+        "ui_locales_supported": ["en"],
+        "authorization_response_iss_parameter_supported": True,
+        "claims_parameter_supported": False,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
     }
+
+
+async def test_both_documents_are_the_same(http: httpx.AsyncClient) -> None:
+    """META-2: RFC 8414 and OpenID Connect Discovery."""
+    openid = await http.get("/.well-known/openid-configuration")
+    assert openid.content == (await http.get(DOCUMENT)).content
 
 
 async def test_no_member_is_null_or_empty(http: httpx.AsyncClient) -> None:
     """META-3 [8414 §3.2]."""
-    assert all((await http.get(DOCUMENT)).json().values())
+    values = (await http.get(DOCUMENT)).json().values()
+    assert all(value or value is False for value in values)
 
 
 async def test_every_advertised_url_is_served(http: httpx.AsyncClient) -> None:
-    """META-3: endpoints take a POST, documents a GET, all on the issuer's host."""
+    """META-3: each by its own methods, all on the issuer's host."""
     document = (await http.get(DOCUMENT)).json()
     urls = {name: url for name, url in document.items() if name.endswith(("_endpoint", "_uri"))}
-    assert len(urls) == 4
+    assert len(urls) == 7
+    both = ("authorization_endpoint", "userinfo_endpoint", "end_session_endpoint")
+    methods = {"jwks_uri": {"GET"}, **{name: {"GET", "POST"} for name in both}}
     for name, url in urls.items():
         assert url.startswith(ISSUER + "/")
-        served, other = ("GET", "POST") if name == "jwks_uri" else ("POST", "GET")
-        assert (await http.request(served, url)).status_code in (200, 400, 401)
-        refused = await http.request(other, url)
-        assert refused.status_code == 405
-        assert served in refused.headers["allow"]
+        served = methods.get(name, {"POST"})
+        for method in ("GET", "POST", "DELETE"):
+            answer = await http.request(method, url)
+            assert answer.status_code in ((200, 400, 401) if method in served else (405,)), name
+            if method not in served:
+                assert all(it in answer.headers["allow"] for it in served)
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        *("/authorize", "/userinfo", "/par", "/device_authorization", "/end_session", "/register"),
-        *("/.well-known/openid-configuration", "/.well-known/oauth-protected-resource", "/jwks"),
+        *("/par", "/device_authorization", "/end_session", "/.well-known/oauth-protected-resource"),
+        *("/jwks", "/userinfo/x.css", "/authorize;.js", "/authorize/", "/assets", "/assets/x.css"),
         *("/token/x.css", "/token;.js", "/token/", "/introspect/x", f"{DOCUMENT}/x.css", "/"),
         *("/.well-known/jwks.json;x.css", "/.well-known/jwks.json/x.css", f"{DOCUMENT}/tenant"),
     ],
@@ -95,14 +127,18 @@ async def test_path_that_is_not_advertised_is_404(
     ],
 )
 async def test_grant_works_if_and_only_if_it_is_advertised(
-    http: httpx.AsyncClient, app: App, make_client: MakeClient, grant_type: str
+    http: httpx.AsyncClient, app: App, grant_type: str
 ) -> None:
     """META-3."""
     advertised = (await http.get(DOCUMENT)).json()["grant_types_supported"]
-    grants = ("client_credentials", "refresh_token")
-    client = await make_client(grant_types=grants)
+    client, pkce = await make_web_client(app, grant_types=tuple(advertised)), Pkce()
+    browser = open_browser(app)
+    await sign_up(browser)
+    code = await obtain_code(browser, client, pkce)
     token = (await begin(app, client)).token
-    form = {"grant_type": grant_type, "code": "x", "refresh_token": token, "assertion": "x"}
+    form = {"grant_type": grant_type, "code": code, "refresh_token": token, "assertion": "x"}
+    if grant_type == "authorization_code":
+        form["code_verifier"] = pkce.verifier
     answer = await http.post("/token", data=form, auth=client.auth)
     if grant_type in advertised:
         assert answer.status_code == 200

@@ -123,7 +123,7 @@ async def test_a_refusal_never_repeats_what_was_sent(
         "implicit",
         "password",
         "REFRESH_TOKEN",
-        "authorization_code",
+        "AUTHORIZATION_CODE",
         "urn:ietf:params:oauth:grant-type:saml2-bearer",
     ],
 )

@@ -173,6 +173,7 @@ def test_id_tokens_and_access_tokens_exclude_each_other() -> None:
 
 
 USER = User(
+    administrator=False,
     id=USER_ID,
     username="anna",
     email="anna@example.com",

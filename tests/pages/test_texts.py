@@ -84,7 +84,7 @@ def test_every_reason_of_the_api_has_its_words(texts: Texts) -> None:
         for row in table.splitlines()
         for word in re.findall(r"`(\w+)`", row.split("|")[1] if "|" in row else "")
     }
-    assert len(reasons) == 15
+    assert len(reasons) == 20
     assert {key for key in texts.keys if key.startswith("ended.")} == {
         f"ended.{reason}" for reason in (*reasons, "unknown")
     }

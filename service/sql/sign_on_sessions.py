@@ -1,0 +1,55 @@
+"""Table sessions: the ends of those that came from a sign-on, or from a consent."""
+
+from uuid import UUID
+
+from service.sql.connection import Connection
+
+
+async def end_sessions_of_sign_on(
+    connection: Connection, sign_on_id: UUID, reason: str
+) -> list[UUID]:
+    """End the living sessions that may not outlive their sign-on; their ids.
+
+    Those go on to which the user granted `offline_access` (Core §11).
+    """
+    rows = await connection.fetch(
+        """
+        UPDATE sessions
+        SET revoked_at = clock_timestamp(), revoked_reason = $2
+        WHERE id IN (
+            SELECT id FROM sessions
+            WHERE sign_on_id = $1
+              AND revoked_at IS NULL
+              AND NOT scopes @> ARRAY['offline_access']
+            ORDER BY id
+            FOR UPDATE
+        )
+        RETURNING id
+        """,
+        sign_on_id,
+        reason,
+    )
+    return sorted(row["id"] for row in rows)
+
+
+async def end_sessions_of_client(
+    connection: Connection, user_id: UUID, client_id: str, reason: str
+) -> list[UUID]:
+    """End the user's living sessions at one client; their ids."""
+    rows = await connection.fetch(
+        """
+        UPDATE sessions
+        SET revoked_at = clock_timestamp(), revoked_reason = $3
+        WHERE id IN (
+            SELECT id FROM sessions
+            WHERE user_id = $1 AND client_id = $2 AND revoked_at IS NULL
+            ORDER BY id
+            FOR UPDATE
+        )
+        RETURNING id
+        """,
+        user_id,
+        client_id,
+        reason,
+    )
+    return sorted(row["id"] for row in rows)

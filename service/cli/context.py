@@ -170,16 +170,16 @@ class Publisher:
     fault: str = ""
 
     async def publish(self) -> Head | None:
-        """Publish; the newest head known then, which covers it all. None where it is not known."""
+        """Publish; a head that covers it all. None where it is not known."""
         if self.keeper is None:
             note = f"note: not published from here ({self.fault}); any pod does it at once"
             click.echo(note, err=True)
             return None
-        await self.keeper.publish()
+        head = await self.keeper.cover()
         if self.keeper.redis_away:
             note = "note: Redis is away; verifiers hear of it over HTTP until it is back"
             click.echo(note, err=True)
-        return self.keeper.newest()
+        return head
 
 
 async def open_publisher(context: Opened) -> Publisher:

@@ -102,35 +102,47 @@ class FeedKeeper:
             log.error("feed_publish_failed", error=repr(error), exc_info=True)
 
     async def publish(self) -> int:
-        """Number, sign and copy what is due; how many entries that made.
+        """Number, sign and copy what is due; how many entries that made."""
+        return (await self._publish())[0]
 
-        One at a time: what another publication of this pod has numbered is known here, too, when
-        this one returns.
+    async def cover(self) -> Head | None:
+        """Publish; a head that has all in it that was committed before, whoever numbered it.
+
+        None where that can't be said now: PostgreSQL is away, or between two lives or keys.
         """
-        count, entries = 0, ENTRIES_AT_ONCE
+        return (await self._publish())[1]
+
+    async def _publish(self) -> tuple[int, Head | None]:
+        """One at a time: what another publication of this pod has numbered is known here then."""
+        count, head = 0, None
         async with self._publishing:
             self._due.clear()
             # Away, or between two signing keys: the tick publishes them; nothing is lost.
             with suppress(DatabaseUnavailable, KeyringError):
+                entries = ENTRIES_AT_ONCE
                 while entries == ENTRIES_AT_ONCE:  # what commits meanwhile has its own nudge
-                    entries = await self._publish_some()
+                    head = None
+                    head, entries = await self._publish_some()
                     count += entries
-        return count
+        return count, head
 
-    async def _publish_some(self) -> int:
+    async def _publish_some(self) -> tuple[Head | None, int]:
         began = time.monotonic()
-        epoch, entries = await publish_revocations(self._database, self._keyring, self._issuer)
+        head, entries = await publish_revocations(self._database, self._keyring, self._issuer)
+        if head is None:
+            return None, 0
+        self.news.take(head.epoch, entries)
+        self.news.reach(head)  # which another pod may have given
         if not entries:
-            return 0
-        self.news.take(epoch, entries)
+            return head, 0
         self._metrics.published.inc(len(entries))
-        floor = self._state.floor if self._state and self._state.head.epoch == epoch else 1
+        floor = self._state.floor if self._state and self._state.head.epoch == head.epoch else 1
         try:
-            await copy_entries(self._feed, self._database, epoch, floor, entries)
+            await copy_entries(self._feed, self._database, head.epoch, floor, entries)
             self._metrics.publish_lag.observe(time.monotonic() - began)
         except RedisUnavailable:
             self._note_redis(away=True)  # numbers do not wait for Redis
-        return len(entries)
+        return head, len(entries)
 
     async def tick(self) -> None:
         """Read the state; do what it asks for; beat."""

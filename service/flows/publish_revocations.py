@@ -5,7 +5,7 @@ from datetime import datetime
 
 from service.keys.keyring import Keyring
 from service.keys.sign import sign
-from service.oauth.feed import ENTRY_TYP, FACTS_PER_ENTRY, entry_claims, next_head
+from service.oauth.feed import ENTRY_TYP, FACTS_PER_ENTRY, Head, entry_claims, next_head
 from service.oauth.revocation import FACT_TTL, Fact
 from service.oauth.signing_key import FEED
 from service.redis.feed import SignedEntry
@@ -20,12 +20,13 @@ ENTRIES_AT_ONCE = 16
 
 async def publish_revocations(
     database: Database, keyring: Keyring, issuer: str
-) -> tuple[str, list[SignedEntry]]:
+) -> tuple[Head | None, list[SignedEntry]]:
     """Number and sign all facts that were committed so far, up to 4,096 of them.
 
     The feed's one row is locked meanwhile, so numbers have no gaps and none is given twice. While
     the database begins a new life nothing is numbered, nor by a pod that has not heard yet that its
-    key was killed. The epoch, and the entries, committed; copying them to Redis is the caller's.
+    key was killed. The head then, whoever numbered it, and the entries of this call, committed;
+    copying them to Redis is the caller's. No head where nothing could be numbered.
     Raises DatabaseUnavailable.
     """
     entries: list[SignedEntry] = []
@@ -33,7 +34,7 @@ async def publish_revocations(
         head = await lock_head(connection)
         signer = keyring.key_set(FEED).signer
         if await find_life(connection) is None or await is_key_dead(connection, signer.kid):
-            return head.epoch, []
+            return None, []
         due = await list_unnumbered(connection, FACTS_PER_ENTRY * ENTRIES_AT_ONCE)
         numbers: list[int] = []
         for page in _pages(due):
@@ -53,7 +54,7 @@ async def publish_revocations(
         if entries:
             await number_revocations(connection, [it.id for it in due], numbers)
             await update_head(connection, head)
-    return head.epoch, entries
+    return head, entries
 
 
 def _pages(due: list[Unnumbered]) -> list[list[Unnumbered]]:

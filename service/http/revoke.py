@@ -62,8 +62,7 @@ def _read_wait(form: Form, client: Client) -> int | None:
 
 async def wait_for_verifiers(services: Services, seconds: int) -> dict[str, object]:
     """Publish, then say which verifiers have seen all that is published, after so long at most."""
-    await services.keeper.publish()
-    head = services.keeper.newest()
+    head = await services.keeper.cover()
     if head is None:
         raise TemporarilyUnavailable("it is revoked; which verifiers know is not known yet")
     seen = await await_receipts(services.receipt_reader, head, seconds)

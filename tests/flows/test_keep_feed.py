@@ -12,10 +12,12 @@ from structlog.testing import capture_logs
 
 from service.flows import keep_feed
 from service.flows.begin_life import begin_epoch
+from service.flows.publish_revocations import publish_revocations
 from service.keys.sign import sign
 from service.oauth.feed import HEARTBEAT_TYP, heartbeat_claims
 from service.oauth.signing_key import FEED
 from service.redis.connection import RedisUnavailable
+from service.sql.connection import DatabaseUnavailable
 from service.sql.feed import lock_head
 from service.sql.signing_keys import read_clock
 from tests.conftest import MakeSettings, until
@@ -175,6 +177,32 @@ async def test_who_publishes_beside_another_publication_knows_what_that_numbered
     gate.set()
     assert (await first, await second) == (1, 0)
     assert parts.keeper.newest() == await parts.head()
+
+
+async def test_what_another_pod_has_numbered_is_covered_here(parts: Parts) -> None:
+    """Else `wait` at /revoke would say that verifiers know what they have not heard of."""
+    await parts.revoke()
+    await publish_revocations(parts.database, parts.keyring, parts.settings.issuer)
+    assert await parts.keeper.publish() == 0
+    assert await parts.keeper.cover() == parts.keeper.newest() == await parts.head()
+
+
+async def away(*_: object) -> None:
+    raise DatabaseUnavailable
+
+
+@pytest.mark.parametrize("lacking", ["life", "PostgreSQL"])
+async def test_nothing_is_covered_that_could_not_be_numbered(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    await parts.keeper.tick()
+    await parts.revoke()
+    if lacking == "life":
+        async with parts.database.connection() as connection:
+            await connection.execute("DELETE FROM database_life")
+    else:
+        monkeypatch.setattr(keep_feed, "publish_revocations", away)
+    assert await parts.keeper.cover() is None
 
 
 async def test_steady_nudges_do_not_keep_the_heart_from_beating(parts: Parts) -> None:

@@ -2,8 +2,10 @@
 
 import statistics
 import sys
+from collections.abc import Callable
 
 from bench.catch_up import measure_catch_up
+from bench.code_flow import measure_code_flow
 from bench.contention import measure_contention
 from bench.flood import measure_flood
 from bench.load import (
@@ -31,6 +33,14 @@ _REQUESTS = 2_000
 _LOGINS = 160
 
 
+_OF_A_POD: dict[str, Callable[..., None]] = {
+    "verify": measure_verification,
+    "reach": measure_reach,
+    "catch-up": measure_catch_up,
+    "code-flow": measure_code_flow,
+}
+
+
 def main() -> None:
     """Print the tables.
 
@@ -46,15 +56,14 @@ def main() -> None:
         return
     with running_pod() as pod:
         if command:
-            {"verify": measure_verification, "reach": measure_reach, "catch-up": measure_catch_up}[
-                command[0]
-            ](pod, *numbers)
+            _OF_A_POD[command[0]](pod, *numbers)
             return
         measure_costs(pod)
         print_row("what", "figure", "", "target", "")
         print_row("resident memory, MiB", f"{pod.resident_mib():.0f}", "", "120", "after the load")
         print_row("start to ready, s", f"{pod.started_in:.2f}", "", "2", "keys exist")
         measure_logins(pod)
+        measure_code_flow(pod)
         measure_flood(pod)
         measure_contention()
         measure_signing()

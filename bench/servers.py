@@ -20,6 +20,8 @@ PORT = 8911
 ISSUER = f"http://localhost:{PORT}"
 AUDIENCE = "https://orders.example"
 APP = "bench-app"
+WEB_APP = "bench-web"
+CALLBACK = "https://app.example/callback"
 # More than one: a user has at most 100 sessions.
 USERNAMES = ("bench-0", "bench-1", "bench-2", "bench-3")
 PASSWORD = "a bench's own long passphrase"  # noqa: S105 (of nobody)
@@ -33,6 +35,7 @@ class Pod:
     pid: int
     client_id: str
     client_secret: str
+    web_secret: str
     started_in: float
     database_url: str
     postmaster: int
@@ -101,6 +104,12 @@ def running_pod() -> Iterator[Pod]:
             *("clients", "create", APP, "--public", "--first-party", "--refresh-delivery", "body"),
             *("--audience", AUDIENCE, "--scope", "orders:read", "--grant", "refresh_token"),
         )
+        web_secret = _watchword(
+            environment,
+            *("clients", "create", WEB_APP, "--audience", AUDIENCE, "--redirect-uri", CALLBACK),
+            *("--grant", "authorization_code", "--grant", "refresh_token", "--consent", "skip"),
+            *("--scope", "orders:read", "--scope", "openid"),
+        ).split()[-1]
         for name in USERNAMES:
             _watchword(
                 environment,
@@ -113,6 +122,7 @@ def running_pod() -> Iterator[Pod]:
                 pid,
                 "bench",
                 secret,
+                web_secret,
                 started_in,
                 postgres.url(),
                 postgres.pid,

@@ -171,7 +171,7 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
             RefreshVerdicts(database, metrics, keeper.nudge),
             commit=_COMMITS[settings.rotation_commit],
         ),
-        codes=AuthorizationCodeGrant(database, issuer),
+        codes=AuthorizationCodeGrant(database, issuer, keeper.nudge),
         sign_ons=SignOns(database, idle=settings.sign_on_idle, absolute=settings.sign_on_absolute),
         pages=pages,
         passwords=passwords,

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,9 +19,8 @@ from service.oauth.session import Session
 from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 from service.sql.audit_events import insert_audit_event
 from service.sql.authorization_codes import StoredCode, find_code, note_failure, spend_code
-from service.sql.connection import Connection, Database
+from service.sql.connection import Database
 from service.sql.sessions import NewSession
-from service.sql.sign_ons import is_signed_on
 
 _REUSED = "code_reused"
 
@@ -42,11 +42,17 @@ class _NotSpent(Exception):
 
 
 class AuthorizationCodeGrant:
-    """Redeems codes; each begins one session, with a refresh token chain of its own."""
+    """Redeems codes; each begins one session, with a refresh token chain of its own.
 
-    def __init__(self, database: Database, issuer: SessionIssuer) -> None:
+    `on_end` is called where one ends for its code's sake: verifiers shall know at once.
+    """
+
+    def __init__(
+        self, database: Database, issuer: SessionIssuer, on_end: Callable[[], object]
+    ) -> None:
         self._database = database
         self._issuer = issuer
+        self._on_end = on_end
 
     async def redeem(self, request: CodeRequest) -> SessionTokens:
         """The tokens of a new session.
@@ -127,7 +133,8 @@ class AuthorizationCodeGrant:
                 session = await open_session(connection, new, request.origin)
                 if session is None:
                     return None
-                await _spend(connection, stored, digest, session)
+                if not await spend_code(connection, digest, stored.sign_on_id, session.id):
+                    raise _NotSpent
             return session, token, asked
         return None
 
@@ -135,6 +142,7 @@ class AuthorizationCodeGrant:
         """End the session of a code that came twice: one of the two who had it stole it (AC-7)."""
         if stored.session_id is not None:
             await end_one_session(self._database, stored.session_id, _REUSED, origin)
+            self._on_end()
 
     async def _note_stranger(self, stored: StoredCode, request: CodeRequest) -> None:
         async with self._database.connection() as connection:
@@ -147,15 +155,6 @@ class AuthorizationCodeGrant:
                 request_id=request.origin.request_id,
                 owner=stored.client_id,
             )
-
-
-async def _spend(
-    connection: Connection, stored: StoredCode, digest: bytes, session: Session
-) -> None:
-    """Spend the code on the session, or undo what began (`_NotSpent`)."""
-    signed_on = await is_signed_on(connection, stored.sign_on_id)
-    if not signed_on or not await spend_code(connection, digest, session.id):
-        raise _NotSpent
 
 
 def _audience(request: CodeRequest, stored: StoredCode) -> tuple[str, ...]:

@@ -18,6 +18,9 @@ async def grant_code(
     `consents`: the user has just allowed what is asked for, which is remembered.
     Raises AlreadyAnswered, LoginRequired (nothing happened then), DatabaseUnavailable.
     """
+    if handle_digest is None and not consents:  # one statement needs no transaction
+        async with database.connection() as connection:
+            return await issue_code(connection, grant)
     answered = True
     async with database.transaction() as connection:
         if handle_digest is not None:

@@ -30,10 +30,10 @@ class Grant:
 
 
 async def issue_code(connection: Connection, grant: Grant) -> str:
-    """The code that the client redeems at the token endpoint. In the caller's transaction.
+    """The code that the client redeems at the token endpoint, by one statement.
 
-    Raises LoginRequired where the user changed or signed off meanwhile, which undoes what the
-    transaction did.
+    Raises LoginRequired where the user changed or signed off meanwhile, which undoes what a
+    transaction of the caller's did.
     """
     request, client, sign_on = grant.request, grant.client, grant.sign_on
     code = PREFIX + encode_base64url(secrets.token_bytes(CODE_BYTES))

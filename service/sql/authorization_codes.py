@@ -105,13 +105,20 @@ async def find_code(connection: Connection, digest: bytes) -> StoredCode | None:
     return None if row is None else StoredCode(**members_of(row))
 
 
-async def spend_code(connection: Connection, digest: bytes, session_id: UUID) -> bool:
-    """Whether the code is spent by this, on that session. One winner (AC-7)."""
+async def spend_code(
+    connection: Connection, digest: bytes, sign_on_id: UUID, session_id: UUID
+) -> bool:
+    """Whether the code is spent by this, on that session. One winner (AC-7).
+
+    Not once somebody signed off; and who does meanwhile waits, to find the session.
+    """
     row = await connection.fetchrow(
         """
         UPDATE authorization_codes
-        SET spent_at = clock_timestamp(), session_id = $2
+        SET spent_at = clock_timestamp(), session_id = $3
+        FROM (SELECT id FROM sign_ons WHERE id = $2 AND ended_at IS NULL FOR SHARE) AS signed_on
         WHERE digest = $1
+          AND sign_on_id = signed_on.id
           AND spent_at IS NULL
           AND expires_at > clock_timestamp()
           AND failures < 5
@@ -119,6 +126,7 @@ async def spend_code(connection: Connection, digest: bytes, session_id: UUID) ->
         RETURNING digest
         """,
         digest,
+        sign_on_id,
         session_id,
     )
     return row is not None

@@ -90,15 +90,6 @@ async def find_sign_on(
     return None if row is None else SignOn(**members_of(row))
 
 
-async def is_signed_on(connection: Connection, sign_on_id: UUID) -> bool:
-    """Whether nobody signed off, and that nobody does before the transaction ends."""
-    return bool(
-        await connection.fetchval(
-            "SELECT ended_at IS NULL FROM sign_ons WHERE id = $1 FOR SHARE", sign_on_id
-        )
-    )
-
-
 async def touch_sign_on(connection: Connection, sign_on_id: UUID, idle_ttl: timedelta) -> None:
     """Note that the sign-on was used: its idle time begins anew."""
     await connection.execute(

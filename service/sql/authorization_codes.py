@@ -9,10 +9,9 @@ from service.sql.rows import members_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewCode:
-    """A code to be, and all that it is bound to (AC-6)."""
+class BoundTo:
+    """What a code is for, and for nothing else (AC-6)."""
 
-    digest: bytes
     client_id: str
     user_id: UUID
     credential_version: int
@@ -28,21 +27,16 @@ class NewCode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredCode:
+class NewCode(BoundTo):
+    """A code to be; the database has no more of it than its digest."""
+
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCode(BoundTo):
     """A code as the database has it. `living`: neither spent, expired, burned nor from before."""
 
-    client_id: str
-    user_id: UUID
-    credential_version: int
-    sign_on_id: UUID
-    redirect_uri: str
-    scopes: tuple[str, ...]
-    audiences: tuple[str, ...]
-    nonce: str | None
-    code_challenge: str | None
-    auth_time: datetime
-    amr: tuple[str, ...]
-    device: str | None
     spent_at: datetime | None
     session_id: UUID | None
     living: bool

@@ -26,7 +26,7 @@ _OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
 _OTHER = "other"
 # What a proxy that ends TLS says of a request, if it says anything.
 _OVER_TLS = ([], [b"https"])
-# Paths as metric labels: a closed set, so that strangers can't make time series.
+# A closed set, also as metric labels: strangers can't make time series.
 ENDPOINTS = frozenset(
     {
         "/token",
@@ -46,6 +46,13 @@ ENDPOINTS = frozenset(
         *_OPEN,
     }
 )
+# What many paths are one of, where each by itself would say little: series cost memory everywhere.
+_ROOMS = ("/admin", "/account")
+_LABELS = {
+    name: next((room for room in _ROOMS if name.startswith(f"{room}/")), name)
+    for name in (*ENDPOINTS, _OTHER)
+}
+LABELS = frozenset(_LABELS.values())
 # Which answers a request can have is the same everywhere, nearly: these stand at 0 from the start.
 _STATUSES = (200, 400, 401, 429, 500, 503)
 _ERRORS = ("invalid_request", "invalid_client", "temporarily_unavailable", "server_error")
@@ -72,14 +79,14 @@ class Edge:
         self._services = services
         metrics = services.metrics
         self._counters: dict[tuple[str, int], Counter] = {
-            (name, status): metrics.requests.labels(name, str(status))
-            for name in (*ENDPOINTS, _OTHER)
+            (label, status): metrics.requests.labels(label, str(status))
+            for label in LABELS
             for status in _STATUSES
         }
-        self._histograms = {name: metrics.latency.labels(name) for name in (*ENDPOINTS, _OTHER)}
-        for name in ENDPOINTS - _OPEN:
+        self._histograms = {label: metrics.latency.labels(label) for label in LABELS}
+        for label in LABELS - {*_OPEN, _OTHER}:
             for error in _ERRORS:
-                metrics.refusals.labels(name, error)
+                metrics.refusals.labels(label, error)
         self._hosts = _hosts(services.settings)
         self._path = services.path
         self._names = {f"{self._path}{name}": name for name in ENDPOINTS - _OPEN}
@@ -151,12 +158,12 @@ class Edge:
         return name if name in ENDPOINTS else _OTHER
 
     def _note(self, scope: Scope, endpoint: str, status: int, seconds: float) -> None:
-        request, path = request_of(scope), scope["path"]
-        self._counter(endpoint, status).inc()
+        request, path, label = request_of(scope), scope["path"], _LABELS[endpoint]
+        self._counter(label, status).inc()
         # What a follower waited for news says nothing of how fast this server is.
-        self._histograms[endpoint].observe(max(0.0, seconds - request.waited))
+        self._histograms[label].observe(max(0.0, seconds - request.waited))
         if request.error:
-            _count_refusal(self._services.metrics, endpoint, request)
+            _count_refusal(self._services.metrics, label, request)
         if path in _OPEN:
             return
         # Thousands of followers ask again every ten seconds, all day.

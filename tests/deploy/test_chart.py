@@ -259,7 +259,7 @@ def test_every_value_is_explained() -> None:
     """By a row in the chart's README, or by its name in the row of what it belongs to."""
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     page = (CHART / "README.md").read_text()
-    rows = re.findall(r"^\| `([A-Za-z.]+)` \|(.+)$", page, re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Za-z0-9.]+)` \|(.+)$", page, re.MULTILINE)
     assert {name.split(".")[0] for name, _ in rows} == set(values)
     for name, _ in rows:
         value = values

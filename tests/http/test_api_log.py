@@ -14,7 +14,7 @@ from service import telemetry
 from service.app import App
 from service.flows import prove_password
 from service.http import edge, error_responses
-from service.http.edge import ENDPOINTS
+from service.http.edge import LABELS
 from tests.http.accounts import OTHER_PASSWORD, PASSWORD, Accounts, open_accounts
 from tests.sessions import begin, fetch
 
@@ -162,7 +162,7 @@ async def test_strangers_make_no_time_series(accounts: Accounts) -> None:
         for sample in metric.samples
         if "route" in sample.labels
     }
-    assert {route for _, route in seen} <= {*ENDPOINTS, "other"}
+    assert {route for _, route in seen} <= LABELS
     assert ("watchword_http_requests", "/api/sessions/{id}") in seen
 
 

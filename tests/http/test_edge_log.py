@@ -14,7 +14,7 @@ import structlog
 from service import telemetry
 from service.app import App
 from service.http import edge, error_responses
-from service.http.edge import ENDPOINTS, Edge
+from service.http.edge import LABELS, Edge
 from service.sql.connection import DatabaseUnavailable
 from tests.conftest import MakeClient, http_to
 from tests.http.refusals import GRANT, assert_refused
@@ -209,7 +209,7 @@ async def test_strangers_make_no_time_series(app: App, http: httpx.AsyncClient) 
         for sample in metric.samples
         if "route" in sample.labels
     }
-    assert seen <= {*ENDPOINTS, "other"}
+    assert seen <= LABELS
     assert "client-1" not in (await http.get("/metrics")).text
 
 

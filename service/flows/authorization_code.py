@@ -11,14 +11,14 @@ from service.flows.origin import Origin
 from service.flows.session_tokens import SessionIssuer, SessionTokens, Wishes
 from service.oauth.authorization_code import digest_code, redemption_fault, refused
 from service.oauth.client import Client
-from service.oauth.errors import InvalidTarget
+from service.oauth.errors import InvalidTarget, OAuthError
 from service.oauth.refresh_token import RefreshToken
 from service.oauth.resource import check_resource
 from service.oauth.session import Session
 from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 from service.sql.audit_events import insert_audit_event
 from service.sql.authorization_codes import StoredCode, find_code, note_failure, spend_code
-from service.sql.connection import Connection, Database
+from service.sql.connection import Database
 from service.sql.sessions import NewSession
 from service.sql.sign_ons import is_signed_on
 
@@ -38,7 +38,7 @@ class CodeRequest:
 
 
 class _NotSpent(Exception):
-    """Undoes the session that would have begun: another request had the code first."""
+    """Undoes it all: another request had the code first, or the user changed or signed off."""
 
 
 class AuthorizationCodeGrant:
@@ -64,11 +64,10 @@ class AuthorizationCodeGrant:
         if stored.client_id != request.client.id:
             await self._note_stranger(stored, request)
             raise refused("another client's code")
-        await self._check(stored, request, digest)
+        audience = await self._check(stored, request, digest)
         if not stored.living:
             await self._punish(stored, request.origin)
             raise refused("spent, expired or burned")
-        audience = _audience(request, stored)
         begun = await self._begin(stored, request, digest)
         if begun is None:
             async with self._database.connection() as connection:
@@ -84,19 +83,17 @@ class AuthorizationCodeGrant:
             wishes=Wishes(audiences=audience, nonce=stored.nonce),
         )
 
-    async def _check(self, stored: StoredCode, request: CodeRequest, digest: bytes) -> None:
-        fault = redemption_fault(
-            code_challenge=stored.code_challenge,
-            code_verifier=request.code_verifier,
-            redirect_uri=stored.redirect_uri,
-            sent_redirect_uri=request.redirect_uri,
-        )
-        if fault is None:
-            return
-        if stored.living:
-            async with self._database.connection() as connection:
-                await note_failure(connection, digest)
-        raise fault
+    async def _check(
+        self, stored: StoredCode, request: CodeRequest, digest: bytes
+    ) -> tuple[str, ...]:
+        """The audience of the access token, where all fits; else counts the failure and raises."""
+        try:
+            return _fit(stored, request)
+        except OAuthError:
+            if stored.living:
+                async with self._database.connection() as connection:
+                    await note_failure(connection, digest)
+            raise
 
     async def _begin(
         self, stored: StoredCode, request: CodeRequest, digest: bytes
@@ -124,10 +121,12 @@ class AuthorizationCodeGrant:
         asked = time.monotonic()
         with suppress(_NotSpent):
             async with self._database.transaction() as connection:
+                # First the code: whoever comes second waits there, and has begun nothing yet.
+                if not await spend_code(connection, digest, new.id):
+                    raise _NotSpent
                 session = await open_session(connection, new, request.origin)
-                if session is None:
-                    return None
-                await _spend(connection, stored, digest, session)
+                if session is None or not await is_signed_on(connection, stored.sign_on_id):
+                    raise _NotSpent
             return session, token, asked
         return None
 
@@ -149,13 +148,17 @@ class AuthorizationCodeGrant:
             )
 
 
-async def _spend(
-    connection: Connection, stored: StoredCode, digest: bytes, session: Session
-) -> None:
-    """Spend the code on the session, or undo what began (`_NotSpent`)."""
-    signed_on = await is_signed_on(connection, stored.sign_on_id)
-    if not signed_on or not await spend_code(connection, digest, session.id):
-        raise _NotSpent
+def _fit(stored: StoredCode, request: CodeRequest) -> tuple[str, ...]:
+    """The audience; raises what of the redemption does not fit the code."""
+    fault = redemption_fault(
+        code_challenge=stored.code_challenge,
+        code_verifier=request.code_verifier,
+        redirect_uri=stored.redirect_uri,
+        sent_redirect_uri=request.redirect_uri,
+    )
+    if fault is not None:
+        raise fault
+    return _audience(request, stored)
 
 
 def _audience(request: CodeRequest, stored: StoredCode) -> tuple[str, ...]:

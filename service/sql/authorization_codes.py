@@ -106,11 +106,14 @@ async def find_code(connection: Connection, digest: bytes) -> StoredCode | None:
 
 
 async def spend_code(connection: Connection, digest: bytes, session_id: UUID) -> bool:
-    """Whether the code is spent by this, on that session. One winner (AC-7)."""
+    """Whether the code is spent by this, on that session. One winner (AC-7).
+
+    The session has the device from here on: what is kept of a code is of no person.
+    """
     row = await connection.fetchrow(
         """
         UPDATE authorization_codes
-        SET spent_at = clock_timestamp(), session_id = $2
+        SET spent_at = clock_timestamp(), session_id = $2, device = NULL
         WHERE digest = $1
           AND spent_at IS NULL
           AND expires_at > clock_timestamp()
@@ -137,13 +140,14 @@ async def note_failure(connection: Connection, digest: bytes) -> None:
 
 
 async def delete_old_codes(connection: Connection, limit: int) -> int:
-    """Delete up to `limit` codes that expired a day ago; how many there were."""
+    """Delete up to `limit` codes that expired: spent ones, to know them again, a day ago."""
     rows = await connection.fetch(
         """
         DELETE FROM authorization_codes
         WHERE digest IN (
             SELECT digest FROM authorization_codes
-            WHERE expires_at < clock_timestamp() - interval '1 day'
+            WHERE expires_at < clock_timestamp()
+              AND (spent_at IS NULL OR expires_at < clock_timestamp() - interval '1 day')
             LIMIT $1
             FOR UPDATE SKIP LOCKED
         )

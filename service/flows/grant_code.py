@@ -16,7 +16,7 @@ async def grant_code(
     """The code. `handle_digest`: of the stored request that it answers, where it was stored.
 
     `consents`: the user has just allowed what is asked for, which is remembered.
-    Raises AlreadyAnswered, LoginRequired (nothing happened then), DatabaseUnavailable.
+    Raises AlreadyAnswered, TemporarilyUnavailable (nothing happened then), DatabaseUnavailable.
     """
     answered = True
     async with database.transaction() as connection:

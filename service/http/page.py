@@ -44,7 +44,8 @@ _BROWSER_BYTES = 32
 # What pages and their forms send, each once.
 _PARAMETERS = frozenset(
     {
-        *("request", "csrf", "decision", "session", "client", "username", "password", "email"),
+        *("request", "csrf", "decision", "scope", "session", "client"),
+        *("username", "password", "email"),
         *("full_name", "current_password", "new_password", "id_token_hint", "client_id"),
         *("post_logout_redirect_uri", "state", "done"),
     }

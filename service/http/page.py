@@ -164,10 +164,10 @@ def page_endpoint(
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         visit = _visit(services, scope)
         try:
-            reply = await _act(visit, receive, actions, foreign=foreign)
+            response = render(visit, await _act(visit, receive, actions, foreign=foreign))
         except Exception as error:  # noqa: BLE001 (the one place where exceptions become pages)
-            reply = error_page(visit, error)
-        await send_response(send, render(visit, reply))
+            response = render(visit, error_page(visit, error))
+        await send_response(send, response)
 
     return endpoint
 

@@ -72,7 +72,8 @@ async def find_sign_on(
     row = await connection.fetchrow(
         """
         SELECT sign_ons.id, sign_ons.user_id, secret_digest, sign_ons.credential_version, auth_time,
-               amr, idle_expires_at, expires_at, username, email, full_name,
+               amr, idle_expires_at, expires_at, coalesce(username, email, '') AS username,
+               coalesce(email, '') AS email, coalesce(full_name, username, email, '') AS full_name,
                clock_timestamp() AS now, consents.scopes AS consented
         FROM sign_ons
         JOIN users ON users.id = sign_ons.user_id

@@ -35,6 +35,7 @@ CREATE INDEX authorization_requests_expires_at_idx ON authorization_requests (ex
 CREATE TABLE authorization_codes (
     digest bytea PRIMARY KEY CHECK (octet_length(digest) = 32),
     client_id text NOT NULL REFERENCES clients (id) ON DELETE CASCADE,
+    client_epoch bigint NOT NULL,
     user_id uuid NOT NULL REFERENCES users (id),
     credential_version bigint NOT NULL,
     sign_on_id uuid NOT NULL,

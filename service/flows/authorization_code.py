@@ -38,7 +38,7 @@ class CodeRequest:
 
 
 class _NotSpent(Exception):
-    """Undoes it all: another request had the code first, or the user changed or signed off."""
+    """Undoes it all: the code was spent first, or user, client or sign-on changed since."""
 
 
 class AuthorizationCodeGrant:
@@ -125,7 +125,9 @@ class AuthorizationCodeGrant:
                 if not await spend_code(connection, digest, new.id):
                     raise _NotSpent
                 session = await open_session(connection, new, request.origin)
-                if session is None or not await is_signed_on(connection, stored.sign_on_id):
+                if session is None or session.client_epoch != stored.client_epoch:
+                    raise _NotSpent
+                if not await is_signed_on(connection, stored.sign_on_id):
                     raise _NotSpent
             return session, token, asked
         return None

@@ -32,6 +32,7 @@ class StoredCode:
     """A code as the database has it. `living`: neither spent, expired, burned nor from before."""
 
     client_id: str
+    client_epoch: int
     user_id: UUID
     credential_version: int
     sign_on_id: UUID
@@ -52,11 +53,13 @@ async def insert_code(connection: Connection, new: NewCode, ttl: timedelta) -> b
     """Whether the code was kept; False where user or client changed, or the database recovers."""
     row = await connection.fetchrow(
         """
-        INSERT INTO authorization_codes (digest, client_id, user_id, credential_version, sign_on_id,
-                                         incarnation, redirect_uri, scopes, audiences, nonce,
-                                         code_challenge, auth_time, amr, device, expires_at)
-        SELECT $1, clients.id, users.id, users.credential_version, sign_ons.id, database_life.id,
-               $6, $7, $8, $9, $10, $11, $12, $13, clock_timestamp() + $14::interval
+        INSERT INTO authorization_codes (digest, client_id, client_epoch, user_id,
+                                         credential_version, sign_on_id, incarnation, redirect_uri,
+                                         scopes, audiences, nonce, code_challenge, auth_time, amr,
+                                         device, expires_at)
+        SELECT $1, clients.id, clients.epoch, users.id, users.credential_version, sign_ons.id,
+               database_life.id, $6, $7, $8, $9, $10, $11, $12, $13,
+               clock_timestamp() + $14::interval
         FROM users, clients, database_life, sign_ons
         WHERE users.id = $3
           AND users.credential_version = $4
@@ -91,8 +94,9 @@ async def find_code(connection: Connection, digest: bytes) -> StoredCode | None:
     """The code, spent or not; one from before a loss of writes does not live (DESIGN §4)."""
     row = await connection.fetchrow(
         """
-        SELECT client_id, user_id, credential_version, sign_on_id, redirect_uri, scopes, audiences,
-               nonce, code_challenge, auth_time, amr, device, spent_at, session_id,
+        SELECT client_id, client_epoch, user_id, credential_version, sign_on_id, redirect_uri,
+               scopes, audiences, nonce, code_challenge, auth_time, amr, device, spent_at,
+               session_id,
                spent_at IS NULL
                    AND expires_at > clock_timestamp()
                    AND failures < 5
@@ -136,6 +140,22 @@ async def note_failure(connection: Connection, digest: bytes) -> None:
         WHERE digest = $1 AND spent_at IS NULL AND failures < 5
         """,
         digest,
+    )
+
+
+async def burn_codes(connection: Connection, user_id: UUID, client_id: str) -> None:
+    """Let the client redeem no code of the user any more; they are found by their expiry."""
+    await connection.execute(
+        """
+        UPDATE authorization_codes
+        SET failures = 5
+        WHERE expires_at > clock_timestamp()
+          AND user_id = $1
+          AND client_id = $2
+          AND spent_at IS NULL
+        """,
+        user_id,
+        client_id,
     )
 
 

@@ -48,7 +48,7 @@ CREATE TABLE authorization_codes (
     auth_time timestamptz NOT NULL,
     amr text[] NOT NULL,
     device text,
-    failures smallint NOT NULL DEFAULT 0,
+    failures bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL,
     spent_at timestamptz,

@@ -16,6 +16,8 @@ from service.environment import Secret
 from service.flows.client_cache import ClientCache
 from service.flows.prove_password import PasswordProof
 from service.flows.sign_on import SignOns
+from service.pages.render import Page, Pages
+from service.pages.views import SignIn
 from service.redis.login_limits import LoginLimit
 from service.redis.rate_limits import RateLimit
 from tests.conftest import MakeSettings, RegisteredClient
@@ -242,6 +244,21 @@ async def test_a_fault_of_ours_is_no_bare_500(
         response = response_of(answer)
         assert (response["error"], response["iss"]) == ("server_error", app.services.issuer)
         assert response["error_description"] == "the server failed; the fault is logged"
+
+
+async def test_a_page_that_can_not_be_drawn_is_an_error_page(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AUTHZ-8: for a person, not JSON; and guarded like any other."""
+    draw = Pages.render
+
+    def fail(pages: Pages, page: Page) -> str:
+        if page.template == SignIn.template:
+            raise RuntimeError("a fault")
+        return draw(pages, page)
+
+    monkeypatch.setattr(Pages, "render", fail)
+    assert_page(await visitor(app).get("/login"), 500)
 
 
 async def test_without_redis_people_sign_in(app: App, client: RegisteredClient) -> None:

@@ -35,6 +35,7 @@ CREATE INDEX authorization_requests_expires_at_idx ON authorization_requests (ex
 CREATE TABLE authorization_codes (
     digest bytea PRIMARY KEY CHECK (octet_length(digest) = 32),
     client_id text NOT NULL REFERENCES clients (id) ON DELETE CASCADE,
+    client_epoch bigint NOT NULL,
     user_id uuid NOT NULL REFERENCES users (id),
     credential_version bigint NOT NULL,
     sign_on_id uuid NOT NULL,
@@ -47,7 +48,7 @@ CREATE TABLE authorization_codes (
     auth_time timestamptz NOT NULL,
     amr text[] NOT NULL,
     device text,
-    failures smallint NOT NULL DEFAULT 0,
+    failures bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL,
     spent_at timestamptz,

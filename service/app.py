@@ -66,6 +66,9 @@ _FOLLOWERS = 0.75
 # For background work; requests never wait for these.
 _REDIS_SECONDS = 1.0
 _REDIS_PAUSE_SECONDS = 0.5
+# Authorization requests of one address that have to be kept: a stranger can send them, and each
+# is a row for half an hour. Many people may share the address.
+_REQUESTS_PER_MINUTE = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +153,14 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
         on_excess=excess_counter(metrics),
     )
     stack.push_async_callback(registration_limit.close)
+    authorization_limit = RateLimit(
+        settings.redis_url.reveal(),
+        settings.redis_prefix,
+        amount=_REQUESTS_PER_MINUTE,
+        window=timedelta(minutes=1),
+        on_excess=excess_counter(metrics),
+    )
+    stack.push_async_callback(authorization_limit.close)
     passwords = open_passwords(settings)
     stack.callback(passwords.close)
     pages = open_pages(settings)
@@ -184,6 +195,7 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
         receipt_reader=ReceiptReader(database),
         limit=limit,
         registration_limit=registration_limit,
+        authorization_limit=authorization_limit,
         metrics=metrics,
     )
     bind_gauges(services)

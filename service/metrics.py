@@ -45,7 +45,9 @@ _VERDICTS = (
 )
 PURPOSES = ("token", "feed")
 KEY_STATES = ("pending", "active", "retiring")
-_LIMITS = ("client_id", "client_address", "login", "login_pool", "registration")
+_LIMITS = (
+    *("client_id", "client_address", "login", "login_pool", "registration", "authorization"),
+)
 
 
 class Metrics:

@@ -13,7 +13,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 # Names of fields that could carry a secret by mistake; their values never reach a line.
 _SECRET_FIELDS = frozenset(
-    {"token", "access_token", "refresh_token", "secret", "client_secret", "password", "assertion"}
+    {
+        *("token", "access_token", "refresh_token", "id_token", "secret", "client_secret"),
+        *("password", "assertion", "code", "code_verifier", "cookie", "csrf", "handle"),
+    }
 )
 
 

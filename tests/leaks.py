@@ -15,18 +15,28 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from service import telemetry
 from service.embedded.home import Home
-from service.flows import client_credentials, manage_clients, session_tokens
+from service.flows import (
+    authorization_requests,
+    client_credentials,
+    issue_code,
+    manage_clients,
+    session_tokens,
+)
 from service.hashing import PasswordHasher
+from service.http import page
 from service.keys import master_keys
 from service.metrics import Metrics
 from service.oauth.refresh_token import RefreshTokens
+from service.oauth.sign_on import SignOnCookie
 
 _WIDTH = 24
 _SHORTEST_PASSWORD = 12
 _RUN = re.compile(rb"[A-Za-z0-9+/_-]{%d,}" % _WIDTH)
-# What child processes issued is known by its shape: a client secret, a refresh token, a signed one.
+# What child processes issued is known by its shape: a client secret, a refresh token, a code, a
+# signed token, and whatever a cookie of ours has.
 _SHAPES = re.compile(
-    rb"ww[sr]_[A-Za-z0-9_-]{16,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}"
+    rb"ww[src]_[A-Za-z0-9_-]{16,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}"
+    rb"|__Host-watchword_[a-z]+=[A-Za-z0-9_-]{16,}"
 )
 
 
@@ -120,6 +130,11 @@ def _note_secrets(patch: pytest.MonkeyPatch, issued: Issued) -> None:
     listen(client_credentials, "sign", lambda made, _: issued.note("access token", made))
     listen(session_tokens, "sign", lambda made, _: issued.note("access token", made))
     listen(RefreshTokens, "write", lambda made, _: issued.note("refresh token", made))
+    listen(SignOnCookie, "write", lambda made, _: issued.note("sign-on cookie", made))
+    listen(issue_code, "encode_base64url", lambda made, _: issued.note("code", made))
+    listen(authorization_requests, "encode_base64url", lambda made, _: issued.note("handle", made))
+    # CSRF tokens, and the cookie that they are made of.
+    listen(page, "encode_base64url", lambda made, _: issued.note("form secret", made))
     for name in ("hash", "verify"):
         listen(PasswordHasher, name, lambda _, args: issued.note_password(args[-1]))
     listen(Home, "keep_password", lambda _, args: issued.note("server password", args[1]))

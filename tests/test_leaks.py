@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from service.app import App
 from service.flows.manage_clients import new_secret
 from service.keys.sign import sign
 from service.keys.signer import PrivateKey
+from tests.http.at_pages import BROWSER, SIGN_ON, signed_on
+from tests.http.browsing import Pkce, hidden, make_web_client, response_of
 from tests.leaks import Issued
 
+PKCE = Pkce()
 ROOT = Path(__file__).parents[1]
 CLEAN = (
     b'{"event":"request","request_id":"4bf92f3577b34da6a3ce929d0e0e4736","client_id":"demo"}',
@@ -53,6 +57,38 @@ def test_what_a_child_process_issued_is_known_by_its_shape(token: str) -> None:
     for secret in (token, new_secret()):
         (leak,) = leaks(Issued(), secret)
         assert leak == "3: something shaped like a secret: (masked)" or ".(masked)" in leak
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        f"wwc_{'a1B' * 15}",
+        f"__Host-watchword_session={'a1B' * 21}x",
+        f"__Host-watchword_browser={'a1B' * 14}x",
+        f"__Host-watchword_refresh={'a1B' * 14}x",
+    ],
+)
+def test_codes_and_cookies_are_known_by_their_shape(secret: str) -> None:
+    (leak,) = leaks(Issued(), f'"location":"https://app.example/?code={secret}"')
+    assert leak.startswith("3: something shaped like a secret: ")
+    assert secret not in leak
+
+
+async def test_what_the_code_flow_issues_is_remembered(app: App, issued: Issued) -> None:
+    """ATK-96: a code, a sign-on's cookie, a handle, and what forms are bound to."""
+    client, someone = await make_web_client(app), await signed_on(app)
+    page = await someone.browser.follow(await someone.ask(client, PKCE))
+    fields = hidden(page)
+    code = response_of(await someone.browser.submit(page, decision="allow"))["code"]
+    cookies = someone.browser.cookies
+    for kind, secret in (
+        ("code", code),
+        ("handle", fields["request"]),
+        ("form secret", fields["csrf"]),
+        ("form secret", cookies[BROWSER]),
+        ("sign-on cookie", cookies[SIGN_ON]),
+    ):
+        assert any(f": {kind}: " in leak for leak in leaks(issued, f"x {secret} x")), kind
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from service.flows.origin import Origin
 from service.flows.session_tokens import SessionIssuer, SessionTokens, Wishes
 from service.oauth.authorization_code import digest_code, redemption_fault, refused
 from service.oauth.client import Client
-from service.oauth.errors import InvalidTarget
+from service.oauth.errors import InvalidTarget, OAuthError
 from service.oauth.refresh_token import RefreshToken
 from service.oauth.resource import check_resource
 from service.oauth.session import Session
@@ -21,6 +21,7 @@ from service.sql.audit_events import insert_audit_event
 from service.sql.authorization_codes import StoredCode, find_code, note_failure, spend_code
 from service.sql.connection import Database
 from service.sql.sessions import NewSession
+from service.sql.sign_ons import is_signed_on
 
 _REUSED = "code_reused"
 
@@ -38,7 +39,7 @@ class CodeRequest:
 
 
 class _NotSpent(Exception):
-    """Undoes the session that would have begun: another request had the code first."""
+    """Undoes it all: the code was spent first, or user, client or sign-on changed since."""
 
 
 class AuthorizationCodeGrant:
@@ -70,11 +71,10 @@ class AuthorizationCodeGrant:
         if stored.client_id != request.client.id:
             await self._note_stranger(stored, request)
             raise refused("another client's code")
-        await self._check(stored, request, digest)
+        audience = await self._check(stored, request, digest)
         if not stored.living:
             await self._punish(stored, request.origin)
             raise refused("spent, expired or burned")
-        audience = _audience(request, stored)
         begun = await self._begin(stored, request, digest)
         if begun is None:
             async with self._database.connection() as connection:
@@ -90,19 +90,17 @@ class AuthorizationCodeGrant:
             wishes=Wishes(audiences=audience, nonce=stored.nonce),
         )
 
-    async def _check(self, stored: StoredCode, request: CodeRequest, digest: bytes) -> None:
-        fault = redemption_fault(
-            code_challenge=stored.code_challenge,
-            code_verifier=request.code_verifier,
-            redirect_uri=stored.redirect_uri,
-            sent_redirect_uri=request.redirect_uri,
-        )
-        if fault is None:
-            return
-        if stored.living:
-            async with self._database.connection() as connection:
-                await note_failure(connection, digest)
-        raise fault
+    async def _check(
+        self, stored: StoredCode, request: CodeRequest, digest: bytes
+    ) -> tuple[str, ...]:
+        """The audience of the access token, where all fits; else counts the failure and raises."""
+        try:
+            return _fit(stored, request)
+        except OAuthError:
+            if stored.living:
+                async with self._database.connection() as connection:
+                    await note_failure(connection, digest)
+            raise
 
     async def _begin(
         self, stored: StoredCode, request: CodeRequest, digest: bytes
@@ -130,10 +128,13 @@ class AuthorizationCodeGrant:
         asked = time.monotonic()
         with suppress(_NotSpent):
             async with self._database.transaction() as connection:
+                # First the code: whoever comes second waits there, and has begun nothing yet.
+                if not await spend_code(connection, digest, new.id):
+                    raise _NotSpent
                 session = await open_session(connection, new, request.origin)
-                if session is None:
-                    return None
-                if not await spend_code(connection, digest, stored.sign_on_id, session.id):
+                if session is None or session.client_epoch != stored.client_epoch:
+                    raise _NotSpent
+                if not await is_signed_on(connection, stored.sign_on_id):
                     raise _NotSpent
             return session, token, asked
         return None
@@ -155,6 +156,19 @@ class AuthorizationCodeGrant:
                 request_id=request.origin.request_id,
                 owner=stored.client_id,
             )
+
+
+def _fit(stored: StoredCode, request: CodeRequest) -> tuple[str, ...]:
+    """The audience; raises what of the redemption does not fit the code."""
+    fault = redemption_fault(
+        code_challenge=stored.code_challenge,
+        code_verifier=request.code_verifier,
+        redirect_uri=stored.redirect_uri,
+        sent_redirect_uri=request.redirect_uri,
+    )
+    if fault is not None:
+        raise fault
+    return _audience(request, stored)
 
 
 def _audience(request: CodeRequest, stored: StoredCode) -> tuple[str, ...]:

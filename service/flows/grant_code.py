@@ -1,9 +1,11 @@
 """Answering an authorization request with a code, once. AUTHZ-18."""
 
 from service.flows.issue_code import Grant, issue_code
+from service.oauth.errors import TemporarilyUnavailable
+from service.oauth.interaction import ASK
 from service.sql.authorization_requests import answer_request
 from service.sql.connection import Database
-from service.sql.consents import give_consent
+from service.sql.consents import give_consent, holds_consent
 
 
 class AlreadyAnswered(Exception):
@@ -16,19 +18,17 @@ async def grant_code(
     """The code. `handle_digest`: of the stored request that it answers, where it was stored.
 
     `consents`: the user has just allowed what is asked for, which is remembered.
-    Raises AlreadyAnswered, LoginRequired (nothing happened then), DatabaseUnavailable.
+    Raises AlreadyAnswered, TemporarilyUnavailable (nothing happened then), DatabaseUnavailable.
     """
-    if handle_digest is None and not consents:  # one statement needs no transaction
-        async with database.connection() as connection:
+    user_id, client = grant.sign_on.user_id, grant.client
+    if handle_digest is None and not consents and client.consent != ASK:
+        async with database.connection() as connection:  # one statement needs no transaction
             return await issue_code(connection, grant)
-    answered = True
     async with database.transaction() as connection:
-        if handle_digest is not None:
-            answered = await answer_request(connection, handle_digest)
-        if answered and consents:
-            scope = grant.request.scope
-            await give_consent(connection, grant.sign_on.user_id, grant.client.id, scope)
-        code = await issue_code(connection, grant) if answered else None
-    if code is None:
-        raise AlreadyAnswered
-    return code
+        if handle_digest is not None and not await answer_request(connection, handle_digest):
+            raise AlreadyAnswered
+        if consents:
+            await give_consent(connection, user_id, client.id, grant.request.scope)
+        elif client.consent == ASK and not await holds_consent(connection, user_id, client.id):
+            raise TemporarilyUnavailable("try again shortly", reason="consent withdrawn just now")
+        return await issue_code(connection, grant)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from service.oauth.authorization_code import CODE_BYTES, PREFIX, digest_code
 from service.oauth.authorization_request import AuthorizationRequest
 from service.oauth.client import Client
-from service.oauth.errors import LoginRequired
+from service.oauth.errors import TemporarilyUnavailable
 from service.oauth.jws import encode_base64url
 from service.oauth.scope import OIDC_SCOPES
 from service.oauth.sign_on import SignOn
@@ -30,10 +30,10 @@ class Grant:
 
 
 async def issue_code(connection: Connection, grant: Grant) -> str:
-    """The code that the client redeems at the token endpoint, by one statement.
+    """The code that the client redeems at the token endpoint. In the caller's transaction.
 
-    Raises LoginRequired where the user changed or signed off meanwhile, which undoes what a
-    transaction of the caller's did.
+    Raises TemporarilyUnavailable where user, client or sign-on changed just now, or the database
+    recovers, which undoes what the transaction did: another try finds what there is then.
     """
     request, client, sign_on = grant.request, grant.client, grant.sign_on
     code = PREFIX + encode_base64url(secrets.token_bytes(CODE_BYTES))
@@ -53,7 +53,7 @@ async def issue_code(connection: Connection, grant: Grant) -> str:
         device=grant.device,
     )
     if not await insert_code(connection, new, CODE_TTL):
-        raise LoginRequired("the user has to sign in", reason="user, client or sign-on changed")
+        raise TemporarilyUnavailable("try again shortly", reason="changed, or a recovery")
     return code
 
 

@@ -6,6 +6,7 @@ from service.flows.end_sessions import write_ends
 from service.flows.origin import Origin
 from service.oauth.errors import NotFound
 from service.sql.audit_events import insert_audit_event
+from service.sql.authorization_codes import burn_codes
 from service.sql.connection import Database
 from service.sql.consents import withdraw_consent as delete_consent
 from service.sql.sign_on_sessions import end_sessions_of_client, end_sessions_of_sign_on
@@ -53,6 +54,7 @@ async def withdraw_consent(
         given = await delete_consent(connection, user_id, client_id)
         ended: list[UUID] = []
         if given:
+            await burn_codes(connection, user_id, client_id)
             ended = await end_sessions_of_client(connection, user_id, client_id, _WITHDRAWN)
             await write_ends(connection, ended, _WITHDRAWN, origin)
             await insert_audit_event(

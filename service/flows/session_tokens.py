@@ -105,7 +105,7 @@ class SessionIssuer:
         signer = self.signer(client)
         access_token = sign(signer, TYP, claims)
         id_token = None
-        if "openid" in session.scopes and not client.first_party:
+        if "openid" in session.scopes:
             about = id_token_claims(
                 issuer=self._issuer,
                 client_id=client.id,

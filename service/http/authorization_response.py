@@ -7,7 +7,7 @@ from service.http.page import Reply
 from service.oauth.authorization_request import QUERY, Target
 from service.oauth.client import Client
 from service.oauth.errors import OAuthError
-from service.oauth.redirect_uri import origin_of, with_parameters
+from service.oauth.redirect_uri import form_action_of, origin_of, with_parameters
 from service.pages.views import Application, FormPost
 
 
@@ -30,11 +30,11 @@ def _answer(
     fields = (*members, *state, ("iss", issuer))
     if target.response_mode == QUERY:
         return Reply(location=with_parameters(target.redirect_uri, fields))
-    nonce, host = secrets.token_urlsafe(16), origin_of(target.redirect_uri)
+    nonce, uri = secrets.token_urlsafe(16), target.redirect_uri
     page = FormPost(
-        action=target.redirect_uri,
+        action=uri,
         fields=fields,
         nonce=nonce,
-        application=Application(name=client_name, host=host),
+        application=Application(name=client_name, host=origin_of(uri)),
     )
-    return Reply(page=page, targets=(host,), nonce=nonce)
+    return Reply(page=page, targets=(form_action_of(uri),), nonce=nonce)

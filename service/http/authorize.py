@@ -21,6 +21,7 @@ from service.http.error_responses import as_refusal
 from service.http.form import read_pairs
 from service.http.page import Reply, Visit, error_page
 from service.oauth.authorization_request import (
+    PARAMETERS,
     AuthorizationRequest,
     Pairs,
     Target,
@@ -29,7 +30,7 @@ from service.oauth.authorization_request import (
     read_target,
 )
 from service.oauth.client import Client, is_client_id
-from service.oauth.errors import InvalidRequest, OAuthError
+from service.oauth.errors import InvalidRequest, TooManyAttempts
 from service.oauth.interaction import Step, next_step
 from service.oauth.sign_on import SignOn
 from service.pages import paths
@@ -60,21 +61,18 @@ class Asked:
 
 async def authorize(visit: Visit) -> Reply:
     """Answer at once where nobody has to be asked, else ask."""
-    return await _proceed(visit, await _prove(visit, read_pairs(visit.raw)))
+    return await _proceed(visit, await _prove(visit, read_pairs(visit.raw, PARAMETERS)))
 
 
 async def authorize_by_form(visit: Visit) -> Reply:
     """Keep the request, and let the browser come back with its cookies (AUTHZ-1)."""
-    asked = await _prove(visit, read_pairs(visit.raw))
+    asked = await _prove(visit, read_pairs(visit.raw, PARAMETERS))
     try:
         asked.read()
-    except OAuthError as refusal:
-        return _refuse(visit, asked.target, refusal)
-    services = visit.services
-    handle = await keep_request(
-        services.database, asked.client.id, asked.pairs, browser_digest=None
-    )
-    return Reply(location=f"{services.path}{CONTINUE}?request={handle}")
+        handle = await _keep(visit, asked, None)
+    except Exception as error:  # noqa: BLE001 (the client hears of it: AUTHZ-8)
+        return refuse(visit, asked, error)
+    return Reply(location=f"{visit.services.path}{CONTINUE}?request={handle}")
 
 
 async def continue_authorization(visit: Visit) -> Reply:
@@ -124,34 +122,53 @@ async def grant(
     return answer_code(services.issuer, asked.target, asked.client, code)
 
 
-async def _proceed(visit: Visit, asked: Asked) -> Reply:
+async def find_step(
+    visit: Visit, asked: Asked, request: AuthorizationRequest, sign_on: SignOn | None
+) -> Step:
+    """What has to be done next. Raises LoginRequired, ConsentRequired, DatabaseUnavailable."""
     services = visit.services
+    hinted = await find_hinted_user(
+        request.id_token_hint, services.keyring, services.database, services.issuer
+    )
+    return next_step(request, asked.client, sign_on, asked_at=asked.asked_at, hinted_user=hinted)
+
+
+def refuse(visit: Visit, asked: Asked, error: Exception) -> Reply:
+    """The refusal, on its way to the client (AUTHZ-8)."""
+    refusal = as_refusal(error)
+    if isinstance(refusal, TooManyAttempts):
+        # For the person whose address it is: clients would send the browser again at once.
+        return error_page(visit, refusal)
+    visit.request.error, visit.request.reason = refusal.code, refusal.reason
+    return answer_refusal(visit.services.issuer, asked.target, refusal)
+
+
+async def _proceed(visit: Visit, asked: Asked) -> Reply:
     try:
         request = asked.read()
         sign_on = await visit.sign_on(asked.client.id)
-        hinted = await find_hinted_user(
-            request.id_token_hint, services.keyring, services.database, services.issuer
-        )
-        step = next_step(
-            request, asked.client, sign_on, asked_at=asked.asked_at, hinted_user=hinted
-        )
+        step = await find_step(visit, asked, request, sign_on)
         if step is Step.GRANT and sign_on is not None:
             return await grant(visit, asked, request, sign_on, consents=False)
-        handle = asked.waiting.handle if asked.waiting else await _keep(visit, asked)
+        waiting = asked.waiting
+        handle = waiting.handle if waiting else await _keep(visit, asked, visit.browser_digest)
     except Exception as error:  # noqa: BLE001 (the client hears of it: AUTHZ-8)
-        return _refuse(visit, asked.target, as_refusal(error))
+        return refuse(visit, asked, error)
     path = paths.SIGN_IN if step is Step.SIGN_IN else paths.CONSENT
-    reply = Reply(location=f"{services.path}{path}?request={handle}")
     visit.keep_browser()
-    return reply
+    return Reply(location=f"{visit.services.path}{path}?request={handle}")
 
 
-async def _keep(visit: Visit, asked: Asked) -> str:
+async def _keep(visit: Visit, asked: Asked, browser_digest: bytes | None) -> str:
+    """The handle of the request, which is kept. Raises TooManyAttempts: anybody can ask."""
+    services = visit.services
+    address = visit.request.limit_address
+    if retry_after := await services.authorization_limit.hit("authorization", address):
+        raise TooManyAttempts(
+            "too many requests from this address; try again later", retry_after=retry_after
+        )
     return await keep_request(
-        visit.services.database,
-        asked.client.id,
-        asked.pairs,
-        browser_digest=visit.browser_digest,
+        services.database, asked.client.id, asked.pairs, browser_digest=browser_digest
     )
 
 
@@ -164,8 +181,3 @@ async def _prove(visit: Visit, pairs: Pairs) -> Asked:
         raise InvalidRequest("there is no such client", reason="an unknown client")
     visit.request.client_id = client.id
     return Asked(pairs=pairs, client=client, target=read_target(pairs, client))
-
-
-def _refuse(visit: Visit, target: Target, refusal: OAuthError) -> Reply:
-    visit.request.error, visit.request.reason = refusal.code, refusal.reason
-    return answer_refusal(visit.services.issuer, target, refusal)

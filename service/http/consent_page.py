@@ -1,13 +1,12 @@
 """GET and POST /consent: the user decides what a client may have. AUTHZ-17, Core §3.1.2.4."""
 
-from service.http.authorization_response import answer_refusal
-from service.http.authorize import Asked, find_asked, grant, request_over
+from service.http.authorize import Asked, find_asked, find_step, grant, refuse, request_over
 from service.http.page import Reply, Visit
 from service.http.page_parts import asking, person_of, targets_of
 from service.http.sign_in_pages import show_other_sign_in
 from service.oauth.authorization_request import AuthorizationRequest
-from service.oauth.errors import AccessDenied, InvalidRequest, OAuthError
-from service.oauth.interaction import Step, next_step
+from service.oauth.errors import AccessDenied, InvalidRequest
+from service.oauth.interaction import Step
 from service.oauth.sign_on import SignOn
 from service.pages import paths
 from service.pages.views import AskedScope, Consent
@@ -20,9 +19,14 @@ async def show_consent(visit: Visit) -> Reply:
     if asked is None:
         return request_over(visit)
     sign_on = await visit.sign_on(asked.client.id)
-    if sign_on is None:
+    try:
+        request = asked.read()
+        step = await find_step(visit, asked, request, sign_on)
+    except Exception as error:  # noqa: BLE001 (the client hears of it: AUTHZ-8)
+        return refuse(visit, asked, error)
+    if sign_on is None or step is Step.SIGN_IN:
         return _sign_in_first(visit)
-    return _page(visit, asked, asked.read(), sign_on)
+    return _page(visit, asked, request, sign_on)
 
 
 async def decide(visit: Visit) -> Reply:
@@ -47,12 +51,14 @@ async def decide(visit: Visit) -> Reply:
 async def _allow(visit: Visit, asked: Asked, sign_on: SignOn) -> Reply:
     try:
         request = asked.read()
-        step = next_step(request, asked.client, sign_on, asked_at=asked.asked_at, hinted_user=None)
-        if step is Step.SIGN_IN:
+        if await find_step(visit, asked, request, sign_on) is Step.SIGN_IN:
             return _sign_in_first(visit)
+        if visit.form.get("scope") != " ".join(request.scope):
+            # The client's registration changed: nothing is allowed that was not read.
+            return _page(visit, asked, request, sign_on)
         return await grant(visit, asked, request, sign_on, consents=True)
-    except OAuthError as refusal:
-        return answer_refusal(visit.services.issuer, asked.target, refusal)
+    except Exception as error:  # noqa: BLE001 (the client hears of it: AUTHZ-8)
+        return refuse(visit, asked, error)
 
 
 async def _deny(visit: Visit, asked: Asked) -> Reply:
@@ -61,8 +67,7 @@ async def _deny(visit: Visit, asked: Asked) -> Reply:
     async with visit.services.database.connection() as connection:
         if not await answer_request(connection, asked.waiting.digest):
             return request_over(visit)
-    refusal = AccessDenied("the user did not allow it")
-    return answer_refusal(visit.services.issuer, asked.target, refusal)
+    return refuse(visit, asked, AccessDenied("the user did not allow it"))
 
 
 def _page(visit: Visit, asked: Asked, request: AuthorizationRequest, sign_on: SignOn) -> Reply:

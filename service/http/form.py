@@ -134,8 +134,8 @@ def parse_form(body: bytes, known: Collection[str] | None = None) -> Form:
     return Form(values)
 
 
-def read_pairs(raw: bytes) -> list[tuple[str, str]]:
-    """The parameters of an authorization request in their order, as they were sent.
+def read_pairs(raw: bytes, known: Collection[str]) -> list[tuple[str, str]]:
+    """The known parameters of an authorization request in their order, as they were sent.
 
     Which may be repeated is judged later: some faults are for the client (AUTHZ-5).
     Raises InvalidRequest.
@@ -145,8 +145,9 @@ def read_pairs(raw: bytes) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for pair in raw.split(b"&"):
         raw_name, _, raw_value = pair.partition(b"=")
-        if pair:
-            pairs.append((_decode(raw_name), _decode(raw_value)))
+        name, value = _decode(raw_name), _decode(raw_value)
+        if name in known:
+            pairs.append((name, value))
     return pairs
 
 

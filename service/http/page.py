@@ -44,7 +44,8 @@ _BROWSER_BYTES = 32
 # What pages and their forms send, each once.
 _PARAMETERS = frozenset(
     {
-        *("request", "csrf", "decision", "session", "client", "username", "password", "email"),
+        *("request", "csrf", "decision", "scope", "session", "client"),
+        *("username", "password", "email"),
         *("full_name", "current_password", "new_password", "id_token_hint", "client_id"),
         *("post_logout_redirect_uri", "state", "done"),
     }
@@ -163,10 +164,10 @@ def page_endpoint(
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         visit = _visit(services, scope)
         try:
-            reply = await _act(visit, receive, actions, foreign=foreign)
+            response = render(visit, await _act(visit, receive, actions, foreign=foreign))
         except Exception as error:  # noqa: BLE001 (the one place where exceptions become pages)
-            reply = error_page(visit, error)
-        await send_response(send, render(visit, reply))
+            response = render(visit, error_page(visit, error))
+        await send_response(send, response)
 
     return endpoint
 

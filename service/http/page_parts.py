@@ -1,7 +1,7 @@
 """What several pages show: the client that asks, the user, what is wrong with a field."""
 
 from service.http.authorize import Asked
-from service.oauth.redirect_uri import assures_identity, origin_of
+from service.oauth.redirect_uri import assures_identity, form_action_of, origin_of
 from service.oauth.sign_on import SignOn
 from service.oauth.user import Profile
 from service.pages.views import Application, Fault, Faults, Person
@@ -25,7 +25,7 @@ def asking(asked: Asked | None) -> Application | None:
 
 def targets_of(asked: Asked | None) -> tuple[str, ...]:
     """Where a form leads beside this server: browsers hold the redirects after it to that."""
-    return (origin_of(asked.target.redirect_uri),) if asked else ()
+    return (form_action_of(asked.target.redirect_uri),) if asked else ()
 
 
 def person_of(sign_on: SignOn) -> Person:

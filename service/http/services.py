@@ -84,6 +84,7 @@ class Services:
     receipt_reader: ReceiptReader
     limit: FailureLimit
     registration_limit: RateLimit
+    authorization_limit: RateLimit
     metrics: Metrics
     readiness: Readiness = field(default_factory=Readiness)
 

@@ -72,6 +72,8 @@ async def show_register(visit: Visit) -> Reply:
     if visit.services.settings.registration != "open":
         return _closed(visit)
     asked = await find_asked(visit)
+    if visit.handle and asked is None:
+        return request_over(visit)
     await visit.sign_on()
     return _register_page(visit, asked, Profile(), {})
 
@@ -81,6 +83,8 @@ async def register(visit: Visit) -> Reply:
     if visit.services.settings.registration != "open":
         return _closed(visit)
     asked, before, form = await find_asked(visit), await visit.check_form(), visit.form
+    if visit.handle and asked is None:
+        return request_over(visit)
     profile = Profile(
         username=form.get("username"), email=form.get("email"), full_name=form.get("full_name")
     )

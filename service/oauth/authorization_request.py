@@ -23,14 +23,15 @@ from service.oauth.errors import (
     UnsupportedResponseType,
 )
 from service.oauth.pkce import challenge_fault
-from service.oauth.redirect_uri import matches
+from service.oauth.redirect_uri import matches, takes_post
 from service.oauth.resource import choose_audience
 from service.oauth.scope import grant_user_scope
 
 Pairs = Sequence[tuple[str, str]]
 
 QUERY = "query"
-RESPONSE_MODES = (QUERY, "form_post")
+FORM_POST = "form_post"
+RESPONSE_MODES = (QUERY, FORM_POST)
 PROMPTS = frozenset({"none", "login", "consent", "select_account"})
 MAX_STATE = 2048
 MAX_NONCE = 255
@@ -39,6 +40,8 @@ MAX_MAX_AGE = 1 << 31
 # Longer than a username or an e-mail address can be; a hint beyond is none.
 _MAX_HINT = 320
 _MAX_PREFERENCES = 10
+# A request may have to be kept, and whoever sends it need not be known.
+_MAX_TOGETHER = 16 * 1024
 _SECONDS = re.compile(r"0|[1-9][0-9]{0,9}")
 _LOCALE = re.compile(r"[A-Za-z0-9-]{1,35}")
 _ACR = re.compile(r"[\x21-\x7E]{1,255}")
@@ -52,6 +55,8 @@ _ONCE = frozenset(
         *("request", "request_uri", "registration"),
     }
 )
+# All that is read of a request, and so all that need be kept of one.
+PARAMETERS = _ONCE | {"resource"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -116,11 +121,12 @@ def read_target(pairs: Pairs, client: Client) -> Target:
     if not client.enabled or read_client_id(pairs) != client.id:
         raise InvalidRequest("there is no such client", reason="a disabled or another client")
     sent = _one(pairs, "redirect_uri")
+    uri = _only_uri(pairs, client) if sent is None else _registered_uri(sent, client)
     return Target(
         client_id=client.id,
-        redirect_uri=_only_uri(pairs, client) if sent is None else _registered_uri(sent, client),
+        redirect_uri=uri,
         redirect_uri_sent=sent is not None,
-        response_mode=_mode_to_answer_in(pairs),
+        response_mode=_mode_to_answer_in(pairs, uri),
         state=_state_to_answer_with(pairs),
     )
 
@@ -132,7 +138,7 @@ def read_request(pairs: Pairs, target: Target, client: Client) -> AuthorizationR
     """
     once = _read_once(pairs)
     _refuse_request_objects(once)
-    _check_response(once)
+    _check_response(once, target)
     if "authorization_code" not in client.grant_types:
         raise UnauthorizedClient("the client may not use the authorization code grant")
     scope = grant_user_scope(
@@ -182,10 +188,11 @@ def _registered_uri(sent: str, client: Client) -> str:
     return sent
 
 
-def _mode_to_answer_in(pairs: Pairs) -> str:
+def _mode_to_answer_in(pairs: Pairs, uri: str) -> str:
     """The response mode where it is a good one, else the default: for refusals of it too."""
-    values = _values(pairs, "response_mode")
-    return values[0] if len(values) == 1 and values[0] in RESPONSE_MODES else QUERY
+    return (
+        FORM_POST if _values(pairs, "response_mode") == [FORM_POST] and takes_post(uri) else QUERY
+    )
 
 
 def _state_to_answer_with(pairs: Pairs) -> str | None:
@@ -201,6 +208,8 @@ def _read_once(pairs: Pairs) -> dict[str, str]:
     once = {name: value for name, value in pairs if name in _ONCE and value}
     if len(once.get("state", "")) > MAX_STATE:
         raise InvalidRequest(f"state is longer than {MAX_STATE} characters")
+    if sum(len(value) for _, value in pairs) > _MAX_TOGETHER:
+        raise InvalidRequest("the parameters are longer than 16 KiB together")
     return once
 
 
@@ -215,9 +224,9 @@ def _refuse_request_objects(once: dict[str, str]) -> None:
             raise refusal
 
 
-def _check_response(once: dict[str, str]) -> None:
-    if once.get("response_mode", QUERY) not in RESPONSE_MODES:
-        raise InvalidRequest("response_mode must be query or form_post")
+def _check_response(once: dict[str, str], target: Target) -> None:
+    if once.get("response_mode", QUERY) != target.response_mode:
+        raise InvalidRequest("response_mode must be query, or form_post to a web address")
     response_type = once.get("response_type")
     if response_type is None:
         raise InvalidRequest("response_type is missing")

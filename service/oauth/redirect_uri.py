@@ -94,8 +94,23 @@ def with_parameters(uri: str, pairs: Iterable[tuple[str, str]]) -> str:
     return f"{uri}{joint}{urlencode(list(pairs))}"
 
 
+def takes_post(uri: str) -> bool:
+    """Whether a form can be posted there: an app's own scheme is opened, with a URI and no more."""
+    return uri.startswith(("https://", "http://"))
+
+
+def form_action_of(uri: str) -> str:
+    """What a form-action of Content Security Policy lets through for a redirect URI.
+
+    Its grammar has no IPv6 address (CSP Level 3 §2.3.1): a browser would pass over the source, and
+    hold the redirect back. Raises ValueError as `origin_of`.
+    """
+    origin = origin_of(uri)
+    return f"{origin.partition(':')[0]}:" if "[" in origin else origin
+
+
 def origin_of(uri: str) -> str:
-    """Where a redirect URI leads, as people and a form-action read it.
+    """Where a redirect URI leads, as people read it.
 
     Scheme, host and port; of a private-use scheme the scheme with its colon. Raises ValueError for
     what can't be registered.

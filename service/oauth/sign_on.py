@@ -16,7 +16,8 @@ _ID_BYTES = 16
 class SignOn:
     """A living sign-on with its user, as one statement gave it at `now`.
 
-    `consented`: what the user has allowed the client that was asked for.
+    `consented`: what the user has allowed the client that was asked for. Who was given no full name
+    is called by the username, and who has none of these by the e-mail address.
     """
 
     id: UUID

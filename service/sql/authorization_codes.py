@@ -37,6 +37,7 @@ class NewCode(BoundTo):
 class StoredCode(BoundTo):
     """A code as the database has it. `living`: neither spent, expired, burned nor from before."""
 
+    client_epoch: int
     spent_at: datetime | None
     session_id: UUID | None
     living: bool
@@ -46,11 +47,13 @@ async def insert_code(connection: Connection, new: NewCode, ttl: timedelta) -> b
     """Whether the code was kept; False where user or client changed, or the database recovers."""
     row = await connection.fetchrow(
         """
-        INSERT INTO authorization_codes (digest, client_id, user_id, credential_version, sign_on_id,
-                                         incarnation, redirect_uri, scopes, audiences, nonce,
-                                         code_challenge, auth_time, amr, device, expires_at)
-        SELECT $1, clients.id, users.id, users.credential_version, sign_ons.id, database_life.id,
-               $6, $7, $8, $9, $10, $11, $12, $13, clock_timestamp() + $14::interval
+        INSERT INTO authorization_codes (digest, client_id, client_epoch, user_id,
+                                         credential_version, sign_on_id, incarnation, redirect_uri,
+                                         scopes, audiences, nonce, code_challenge, auth_time, amr,
+                                         device, expires_at)
+        SELECT $1, clients.id, clients.epoch, users.id, users.credential_version, sign_ons.id,
+               database_life.id, $6, $7, $8, $9, $10, $11, $12, $13,
+               clock_timestamp() + $14::interval
         FROM users, clients, database_life, sign_ons
         WHERE users.id = $3
           AND users.credential_version = $4
@@ -85,8 +88,9 @@ async def find_code(connection: Connection, digest: bytes) -> StoredCode | None:
     """The code, spent or not; one from before a loss of writes does not live (DESIGN §4)."""
     row = await connection.fetchrow(
         """
-        SELECT client_id, user_id, credential_version, sign_on_id, redirect_uri, scopes, audiences,
-               nonce, code_challenge, auth_time, amr, device, spent_at, session_id,
+        SELECT client_id, client_epoch, user_id, credential_version, sign_on_id, redirect_uri,
+               scopes, audiences, nonce, code_challenge, auth_time, amr, device, spent_at,
+               session_id,
                spent_at IS NULL
                    AND expires_at > clock_timestamp()
                    AND failures < 5
@@ -99,20 +103,16 @@ async def find_code(connection: Connection, digest: bytes) -> StoredCode | None:
     return None if row is None else StoredCode(**members_of(row))
 
 
-async def spend_code(
-    connection: Connection, digest: bytes, sign_on_id: UUID, session_id: UUID
-) -> bool:
+async def spend_code(connection: Connection, digest: bytes, session_id: UUID) -> bool:
     """Whether the code is spent by this, on that session. One winner (AC-7).
 
-    Not once somebody signed off; and who does meanwhile waits, to find the session.
+    The session has the device from here on: what is kept of a code is of no person.
     """
     row = await connection.fetchrow(
         """
         UPDATE authorization_codes
-        SET spent_at = clock_timestamp(), session_id = $3
-        FROM (SELECT id FROM sign_ons WHERE id = $2 AND ended_at IS NULL FOR SHARE) AS signed_on
+        SET spent_at = clock_timestamp(), session_id = $2, device = NULL
         WHERE digest = $1
-          AND sign_on_id = signed_on.id
           AND spent_at IS NULL
           AND expires_at > clock_timestamp()
           AND failures < 5
@@ -120,7 +120,6 @@ async def spend_code(
         RETURNING digest
         """,
         digest,
-        sign_on_id,
         session_id,
     )
     return row is not None
@@ -138,14 +137,31 @@ async def note_failure(connection: Connection, digest: bytes) -> None:
     )
 
 
+async def burn_codes(connection: Connection, user_id: UUID, client_id: str) -> None:
+    """Let the client redeem no code of the user any more; they are found by their expiry."""
+    await connection.execute(
+        """
+        UPDATE authorization_codes
+        SET failures = 5
+        WHERE expires_at > clock_timestamp()
+          AND user_id = $1
+          AND client_id = $2
+          AND spent_at IS NULL
+        """,
+        user_id,
+        client_id,
+    )
+
+
 async def delete_old_codes(connection: Connection, limit: int) -> int:
-    """Delete up to `limit` codes that expired a day ago; how many there were."""
+    """Delete up to `limit` codes that expired: spent ones, to know them again, a day ago."""
     rows = await connection.fetch(
         """
         DELETE FROM authorization_codes
         WHERE digest IN (
             SELECT digest FROM authorization_codes
-            WHERE expires_at < clock_timestamp() - interval '1 day'
+            WHERE expires_at < clock_timestamp()
+              AND (spent_at IS NULL OR expires_at < clock_timestamp() - interval '1 day')
             LIMIT $1
             FOR UPDATE SKIP LOCKED
         )

@@ -38,6 +38,16 @@ async def give_consent(
     )
 
 
+async def holds_consent(connection: Connection, user_id: UUID, client_id: str) -> bool:
+    """Whether the user allows the client anything, and goes on to until the transaction ends."""
+    row = await connection.fetchrow(
+        "SELECT FROM consents WHERE user_id = $1 AND client_id = $2 FOR KEY SHARE",
+        user_id,
+        client_id,
+    )
+    return row is not None
+
+
 async def list_consents(connection: Connection, user_id: UUID) -> list[Consent]:
     """What the user has allowed, the newest first."""
     rows = await connection.fetch(

@@ -72,7 +72,8 @@ async def find_sign_on(
     row = await connection.fetchrow(
         """
         SELECT sign_ons.id, sign_ons.user_id, secret_digest, sign_ons.credential_version, auth_time,
-               amr, idle_expires_at, expires_at, username, email, full_name,
+               amr, idle_expires_at, expires_at, coalesce(username, email, '') AS username,
+               coalesce(email, '') AS email, coalesce(full_name, username, email, '') AS full_name,
                clock_timestamp() AS now, consents.scopes AS consented
         FROM sign_ons
         JOIN users ON users.id = sign_ons.user_id
@@ -88,6 +89,15 @@ async def find_sign_on(
         client_id,
     )
     return None if row is None else SignOn(**members_of(row))
+
+
+async def is_signed_on(connection: Connection, sign_on_id: UUID) -> bool:
+    """Whether nobody signed off, and that nobody does before the transaction ends."""
+    return bool(
+        await connection.fetchval(
+            "SELECT ended_at IS NULL FROM sign_ons WHERE id = $1 FOR SHARE", sign_on_id
+        )
+    )
 
 
 async def touch_sign_on(connection: Connection, sign_on_id: UUID, idle_ttl: timedelta) -> None:

@@ -66,12 +66,18 @@ def test_purge_says_how_much_it_deleted(
     said = watchword("purge")
     assert (said.code, said.err) == (0, "")
     counts = dict(part.split(": ") for part in said.out.strip().split(", "))
-    names = ["revocations", "feed entries", "sessions", "audit events", "instances", "receipts"]
+    names = [
+        *("revocations", "feed entries", "sessions", "sign ons", "authorization requests"),
+        *("authorization codes", "audit events", "instances", "receipts"),
+    ]
     assert list(counts) == names
     assert int(counts["sessions"]) == 2
     assert int(counts["audit events"]) >= 1
     assert int(counts["instances"]) == 1
-    nothing = "sessions: 0, audit events: 0, instances: 0, receipts: 0\n"
+    nothing = (
+        "sessions: 0, sign ons: 0, authorization requests: 0, authorization codes: 0, "
+        "audit events: 0, instances: 0, receipts: 0\n"
+    )
     assert watchword("purge").out.endswith(nothing)
 
 

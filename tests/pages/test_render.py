@@ -82,6 +82,10 @@ def test_every_form_is_posted_with_its_token_and_its_request(name: str) -> None:
         elif isinstance(page, views.Account):
             assert sent == {"csrf": CSRF}
             assert form.attributes["action"].startswith("/")
+        elif isinstance(page, views.Consent):
+            shown = " ".join(scope.value for scope in page.scopes)
+            assert sent == {"csrf": CSRF, "request": HANDLE, "scope": shown}
+            assert form.attributes["action"].startswith("/")
         else:
             assert sent == {"csrf": CSRF, "request": HANDLE}
             assert form.attributes["action"].startswith("/")

@@ -6,6 +6,7 @@ from service.flows.end_sessions import write_ends
 from service.flows.origin import Origin
 from service.oauth.errors import NotFound
 from service.sql.audit_events import insert_audit_event
+from service.sql.authorization_codes import expire_codes
 from service.sql.connection import Database
 from service.sql.consents import withdraw_consent as delete_consent
 from service.sql.sign_on_sessions import end_sessions_of_client, end_sessions_of_sign_on
@@ -47,12 +48,15 @@ async def withdraw_consent(
 ) -> int:
     """Take a consent back, and end what the client has by it (RT-17); how many sessions ended.
 
+    Codes first: one that is on its way must not begin a session after the others ended.
+
     Raises NotFound where there is none, DatabaseUnavailable.
     """
     async with database.transaction() as connection:
         given = await delete_consent(connection, user_id, client_id)
         ended: list[UUID] = []
         if given:
+            await expire_codes(connection, user_id, client_id)
             ended = await end_sessions_of_client(connection, user_id, client_id, _WITHDRAWN)
             await write_ends(connection, ended, _WITHDRAWN, origin)
             await insert_audit_event(

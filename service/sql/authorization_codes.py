@@ -136,6 +136,25 @@ async def note_failure(connection: Connection, digest: bytes) -> None:
     )
 
 
+async def expire_codes(connection: Connection, user_id: UUID, client_id: str) -> None:
+    """Let the client's codes for this user be over, whichever is not spent.
+
+    Waits for a redemption under way: its session is there to be ended in the same transaction.
+    """
+    await connection.execute(
+        """
+        UPDATE authorization_codes
+        SET expires_at = clock_timestamp()
+        WHERE user_id = $1
+          AND client_id = $2
+          AND spent_at IS NULL
+          AND expires_at > clock_timestamp()
+        """,
+        user_id,
+        client_id,
+    )
+
+
 async def delete_old_codes(connection: Connection, limit: int) -> int:
     """Delete up to `limit` codes that expired a day ago; how many there were."""
     rows = await connection.fetch(

@@ -17,6 +17,7 @@ from service.pages import paths
 from service.pages.views import Application, ConfirmSignOut, SignedOut
 
 _MAX_STATE = 2048
+_PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +43,15 @@ async def end_session(visit: Visit) -> Reply:
 
 
 async def end_session_by_form(visit: Visit) -> Reply:
-    """The same by POST (RPL-1), or what the user decided on a page of ours."""
+    """The same by POST (RPL-1), or what the user decided on a page of ours.
+
+    A client's POST comes from its own site, where browsers leave Lax cookies out: nobody would seem
+    to be signed on. So the browser comes back with them.
+    """
     decision = visit.form.get("decision")
     if decision is None:
-        return await _answer(visit, await _read(visit))
+        sent = [(name, value) for name in _PARAMETERS if (value := visit.form.get(name))]
+        return Reply(location=with_parameters(f"{visit.services.path}{paths.SIGN_OUT}", sent))
     visit.check_site()
     sign_on = await visit.check_form()
     if decision == "stay":
@@ -106,7 +112,7 @@ async def _read(visit: Visit) -> _Asked:
     client = (
         await services.clients.find(client_id) if client_id and is_client_id(client_id) else None
     )
-    if client is None:
+    if client is None or not client.enabled:
         return _Asked(hint=hint)
     uri, state = form.get("post_logout_redirect_uri"), form.get("state")
     registered = uri if uri in client.post_logout_redirect_uris else None

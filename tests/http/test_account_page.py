@@ -67,7 +67,7 @@ async def test_who_is_not_signed_on_is_asked_to_sign_in(accounts: Accounts) -> N
 async def test_a_form_is_taken_from_the_page_alone(
     accounts: Accounts, anna: Visitor, form: str
 ) -> None:
-    """LOGIN-4, ATK-76: no token, another's token, another site, another browser: nothing is done."""
+    """LOGIN-4, ATK-76: no token, another's token, another site, another browser."""
     page, other = await anna.page(), await visit(accounts)
     csrf, path, fields = hidden(page)["csrf"], f"/account/{form}", FIELDS[form]
     theirs = hidden(await other.page())["csrf"]

@@ -169,7 +169,7 @@ async def test_a_session_has_one_spelling(anna: Visitor, spelled: str) -> None:
 async def test_a_withdrawn_consent_ends_what_the_client_has(
     accounts: Accounts, anna: Visitor
 ) -> None:
-    """RT-17, AUTHZ-17: at this client, of this user, wherever it was begun; and it is asked again."""
+    """RT-17, AUTHZ-17: at this client, of this user, wherever it began; and it asks again."""
     other, stranger = await visit(accounts, anna), await visit(accounts)
     here = await allow(anna)
     there = await allow(other, here.client)

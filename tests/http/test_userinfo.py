@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import jwt
@@ -15,7 +16,7 @@ from tests.conftest import RegisteredClient, register
 from tests.http.account_pages import Application, Visitor, allow, visit
 from tests.http.accounts import Accounts, open_accounts
 from tests.http.browsing import make_web_client
-from tests.http.forge import Forge
+from tests.http.forge import Forge, members
 from tests.sessions import claims_of, execute, fetch
 
 API = "https://orders.example"
@@ -189,17 +190,24 @@ async def test_a_forged_token_is_invalid(accounts: Accounts, notebook: Applicati
     """ATK-13: signed by us, with claims or a type that no access token of a session has."""
     forge = Forge(accounts.app, notebook.client.id)
     claims = claims_of(notebook.tokens["access_token"])
-    assert (await ask(accounts, forge.token(claims=claims))).status_code == 200
+
+    def forged(typ: str | None = '"at+jwt"', **changes: str) -> str:
+        return forge.token(header=forge.header(typ=typ), claims=members(claims, dict(changes)))
+
+    assert (await ask(accounts, forged())).status_code == 200
     for changes in (
-        {"iss": "https://evil.example"},
-        {"exp": claims["iat"] - 1},
-        {"sub": "nobody"},
-        {"sid": "nonsense"},
+        {"iss": '"https://evil.example"'},
+        {"exp": str(claims["iat"] - 1)},
+        {"sub": '"nobody"'},
+        {"sub": f'"{uuid4()}"'},
+        {"sid": '"nonsense"'},
+        {"sid": f'"{uuid4()}"'},
+        {"client_id": '"nobody"'},
     ):
-        assert_invalid(await ask(accounts, forge.token(claims={**claims, **changes})))
-    for typ in ("JWT", "logout+jwt", "token-introspection+jwt", "secevent+jwt", None):
-        header = {**forge.header(), "typ": typ}
-        assert_invalid(await ask(accounts, forge.token(header=header, claims=claims)))
+        assert_invalid(await ask(accounts, forged(**changes)))
+    for typ in ("JWT", "logout+jwt", "token-introspection+jwt", "secevent+jwt", "dpop+jwt"):
+        assert_invalid(await ask(accounts, forged(f'"{typ}"')))
+    assert_invalid(await ask(accounts, forged(None)))
 
 
 async def test_a_clients_own_token_is_about_no_user(accounts: Accounts) -> None:

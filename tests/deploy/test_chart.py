@@ -15,7 +15,6 @@ from service.settings import Settings, load_settings
 from tests.deploy.chart import (
     CHART,
     LEAST,
-    ROOT,
     Object,
     Refused,
     environment,

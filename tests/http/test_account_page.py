@@ -37,7 +37,7 @@ async def anna(accounts: Accounts) -> Visitor:
 
 
 async def test_the_page_shows_who_one_is(anna: Visitor) -> None:
-    """AUTHZ-16, BCP-17: and is nobody's to keep, to frame, or to run a script in."""
+    """AUTHZ-16: and is nobody's to keep, to frame, or to run a script in."""
     page = await anna.page()
     assert page.status_code == 200
     assert value_of(page, "profile-full_name") == "Anna Ek"

@@ -1,4 +1,4 @@
-"""CORS at /token, /revoke and /userinfo: browser apps of the code flow. TOK-40, ATK-73, BCP-18."""
+"""CORS at /token, /revoke and /userinfo: browser apps of the code flow. TOK-40, ATK-73."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -195,7 +195,7 @@ async def test_a_switched_off_app_reads_nothing(accounts: Accounts, anna: Visito
 async def test_no_page_of_ours_is_ever_read_by_another(
     accounts: Accounts, anna: Visitor, path: str
 ) -> None:
-    """BCP-18, ATK-73: browsers are sent there; scripts have no business there."""
+    """TOK-40, ATK-73: browsers are sent there; scripts have no business there."""
     origin = new_origin()
     client = await make_app_of(accounts.app, f"{origin}/callback")
     params = request_of(client, Pkce(), redirect_uri=f"{origin}/callback", scope="openid")

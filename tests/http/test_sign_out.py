@@ -1,4 +1,4 @@
-"""GET and POST /logout at a client's word: RP-Initiated Logout. RPL-1, ATK-67, ATK-76."""
+"""GET and POST /logout at a client's word: RP-Initiated Logout. RPL-1, ATK-76."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -225,7 +225,7 @@ async def test_who_is_not_signed_on_goes_straight_back(
 async def test_an_unregistered_uri_is_a_page(
     anna: Visitor, notebook: Application, uri: str
 ) -> None:
-    """RPL-1, ATK-67, BCP-2: byte for byte; the proven hint still signs out."""
+    """RPL-1: byte for byte; the proven hint still signs out."""
     answer = await log_out(anna, id_token_hint=hint_of(notebook), post_logout_redirect_uri=uri)
     assert_page(answer, "You are signed out")
     assert uri not in answer.text
@@ -291,7 +291,7 @@ async def test_a_hint_of_another_client_proves_nothing(
 async def test_a_client_that_was_switched_off_leads_nowhere(
     accounts: Accounts, anna: Visitor, notebook: Application
 ) -> None:
-    """BCP-2: to sign out is the user's right all the same."""
+    """RPL-1: to sign out is the user's right all the same."""
     services = accounts.app.services
     await revoke_client(services.database, notebook.client.id, enabled=False)
     services.clients.drop(notebook.client.id)

@@ -210,8 +210,8 @@ def test_metrics_probes_and_administration_are_not_for_the_outside() -> None:
     objects = render(ALL_ON)
     (rule,) = one(objects, "Ingress")["spec"]["rules"]
     paths = [each["path"] for each in rule["http"]["paths"]]
-    (route,) = one(objects, "HTTPRoute")["spec"]["rules"]
-    assert [each["path"]["value"] for each in route["matches"]] == paths
+    matches = [it for rule in one(objects, "HTTPRoute")["spec"]["rules"] for it in rule["matches"]]
+    assert [each["path"]["value"] for each in matches] == paths
     for secret in ("/metrics", "/healthz", "/readyz", "/admin", "/admin/keys"):
         assert not [path for path in paths if secret.startswith(path)]
     for path in ENDPOINTS:
@@ -273,7 +273,7 @@ def test_every_value_is_explained() -> None:
     """By a row in the chart's README, or by its name in the row of what it belongs to."""
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     page = (CHART / "README.md").read_text()
-    rows = re.findall(r"^\| `([A-Za-z.]+)` \|(.+)$", page, re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Za-z0-9.]+)` \|(.+)$", page, re.MULTILINE)
     assert {name.split(".")[0] for name, _ in rows} == set(values)
     for name, _ in rows:
         value = values

@@ -244,7 +244,9 @@ def open_pages(settings: Settings) -> Pages:
         )
         return Pages(brand, base_path=urlsplit(settings.issuer).path)
     except UnfitBrand as error:
-        raise SettingsError([variable(f"brand_{fault}") for fault in error.faults]) from None
+        named = (fault.partition(":") for fault in error.faults)
+        faults = [f"{variable(f'brand_{name}')}:{why}" for name, _, why in named]
+        raise SettingsError(faults) from None
 
 
 def open_passwords(settings: Settings) -> PasswordHasher:

@@ -20,7 +20,7 @@ from tests.http.browsing import (
     open_browser,
     redeem,
 )
-from tests.sessions import present
+from tests.sessions import claims_of, fetch, present
 
 
 @dataclass
@@ -68,6 +68,11 @@ class Application:
         if answer.status_code == 200:
             self.tokens = answer.json()
         return answer
+
+    async def is_void_everywhere(self) -> bool:
+        """Whether there is the fact that voids the session's tokens at every verifier (DIST-2)."""
+        query = "SELECT EXISTS (SELECT FROM revocations WHERE kind = 'sid' AND subject = $1)"
+        return await fetch(self.app, query, claims_of(self.tokens["access_token"])["sid"])
 
     async def lives(self) -> bool:
         """Whether access token and refresh token are both good; else both must be dead."""
@@ -126,3 +131,21 @@ def lines_of(page: httpx.Response) -> dict[str, str]:
     lines = re.findall(r"<li>(.*?)</li>", page.text, re.DOTALL)
     found = [(re.search(r'name="session" value="([^"]+)"', line), line) for line in lines]
     return {match[1]: line for match, line in found if match}
+
+
+def hint_of(application: Application) -> str:
+    """An `id_token_hint` for the sign-out."""
+    return application.tokens["id_token"]
+
+
+async def log_out(visitor: Visitor, **params: Any) -> httpx.Response:
+    """What a client's word to sign the visitor out comes to."""
+    return await visitor.browser.get("/logout", **params)
+
+
+def assert_page(answer: httpx.Response, words: str) -> None:
+    """A page of ours, and no redirect."""
+    assert answer.status_code == 200
+    assert "location" not in answer.headers
+    assert words in answer.text
+    assert answer.headers["cache-control"] == "no-store"

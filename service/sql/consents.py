@@ -38,6 +38,24 @@ async def give_consent(
     )
 
 
+async def is_allowed(
+    connection: Connection, user_id: UUID, client_id: str, scopes: Sequence[str]
+) -> bool:
+    """Whether the user allows all of it, and takes none back before the transaction ends."""
+    return bool(
+        await connection.fetchval(
+            """
+            SELECT scopes @> $3::text[] FROM consents
+            WHERE user_id = $1 AND client_id = $2
+            FOR SHARE
+            """,
+            user_id,
+            client_id,
+            list(scopes),
+        )
+    )
+
+
 async def list_consents(connection: Connection, user_id: UUID) -> list[Consent]:
     """What the user has allowed, the newest first."""
     rows = await connection.fetch(

@@ -8,8 +8,10 @@ import pytest
 from service.app import App
 from service.flows.manage_users import set_password
 from service.flows.origin import OPERATOR
-from tests.http.account_pages import Visitor, faults_of, value_of, visit
+from service.oauth.sign_on import SignOn
+from tests.http.account_pages import Visitor, allow, faults_of, value_of, visit
 from tests.http.accounts import OTHER_PASSWORD, PASSWORD, Accounts, open_accounts
+from tests.http.browsing import Pkce, request_of, response_of
 from tests.sessions import execute, fetch
 
 NAMES = {"email": "new@example.com", "current_password": PASSWORD}
@@ -58,10 +60,8 @@ async def test_a_name_that_passed_to_somebody_else_proves_nothing(
     user_id = await fetch(accounts.app, "SELECT id FROM users WHERE username = $1", anna.username)
 
     async def swap() -> None:
-        await execute(
-            accounts.app, "UPDATE users SET username = $2 WHERE id = $1", user_id, "anna-that-was"
-        )
         query = "UPDATE users SET username = $2 WHERE id = $1"
+        await execute(accounts.app, query, user_id, f"was-{anna.username}")
         await execute(accounts.app, query, other.id, anna.username)
 
     around_the_proof(accounts, monkeypatch, before=swap)
@@ -70,7 +70,6 @@ async def test_a_name_that_passed_to_somebody_else_proves_nothing(
     query = "SELECT email FROM users WHERE id = $1"
     assert await fetch(accounts.app, query, user_id) == email
     assert await fetch(accounts.app, query, other.id) == other.email
-    await execute(accounts.app, "UPDATE users SET username = NULL WHERE id = $1", user_id)
 
 
 async def test_a_password_that_changed_meanwhile_proves_nothing(
@@ -109,3 +108,24 @@ async def test_two_changes_of_the_password_at_once_are_one(
     assert not await anna.is_signed_on()
     stored = await fetch(accounts.app, "SELECT password_hash FROM users WHERE id = $1", user_id)
     assert stored == password_hash
+
+
+async def test_a_consent_that_is_taken_back_meanwhile_gives_no_code(
+    accounts: Accounts, anna: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RT-17: between reading what was allowed and answering by it."""
+    client = (await allow(anna)).client
+    sign_ons = accounts.app.services.sign_ons
+    find = sign_ons.find
+
+    async def slowly(cookie: str | None, client_id: str | None = None) -> SignOn | None:
+        found = await find(cookie, client_id)
+        query = "DELETE FROM consents WHERE client_id = $1"
+        await execute(accounts.app, query, client.id)
+        return found
+
+    monkeypatch.setattr(sign_ons, "find", slowly)
+    answer = await anna.browser.get("/authorize", **request_of(client, Pkce()))
+    assert response_of(answer)["error"] == "consent_required"
+    query = "SELECT count(*) FROM authorization_codes WHERE client_id = $1 AND spent_at IS NULL"
+    assert await fetch(accounts.app, query, client.id) == 0

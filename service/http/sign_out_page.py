@@ -36,6 +36,21 @@ class _Asked:
             return None
         return application_of(self.client.name, self.redirect_uri)
 
+    @property
+    def location(self) -> str | None:
+        """Where the browser may be sent, with the state."""
+        if self.redirect_uri is None or not self.state:
+            return self.redirect_uri
+        return with_parameters(self.redirect_uri, [("state", self.state)])
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The request once more, without the hint: to be proven anew with the user's decision."""
+        if self.client is None or self.redirect_uri is None:
+            return ()
+        sent = {"client_id": self.client.id, "post_logout_redirect_uri": self.redirect_uri}
+        return tuple(sent.items()) + ((("state", self.state),) if self.state else ())
+
 
 async def end_session(visit: Visit) -> Reply:
     """Sign out at a client's word where its ID Token is the user's; else ask the user."""
@@ -60,7 +75,8 @@ async def end_session_by_form(visit: Visit) -> Reply:
         raise InvalidRequest("send sign_out or stay as the decision")
     if sign_on is not None:
         await _sign_out(visit, sign_on)
-    return Reply(page=SignedOut())
+    asked = await _read(visit)
+    return Reply(page=SignedOut(application=asked.application, continue_url=asked.location))
 
 
 async def _answer(visit: Visit, asked: _Asked) -> Reply:
@@ -74,6 +90,7 @@ async def _answer(visit: Visit, asked: _Asked) -> Reply:
         csrf=visit.csrf(),
         person=person_of(sign_on),
         application=asked.application,
+        asked=asked.pairs,
     )
     return Reply(page=page)
 
@@ -88,12 +105,7 @@ async def _sign_out(visit: Visit, sign_on: SignOn) -> None:
 
 def _go_back(asked: _Asked) -> Reply:
     """To the client, where that is proven and registered; else a page, and no redirect."""
-    if asked.redirect_uri is None:
-        return Reply(page=SignedOut())
-    state = [("state", asked.state)] if asked.state else []
-    return Reply(
-        location=with_parameters(asked.redirect_uri, state) if state else asked.redirect_uri
-    )
+    return Reply(page=SignedOut()) if asked.location is None else Reply(location=asked.location)
 
 
 async def _read(visit: Visit) -> _Asked:

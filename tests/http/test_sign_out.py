@@ -17,6 +17,7 @@ from tests.http.account_pages import (
 from tests.http.accounts import Accounts, open_accounts
 from tests.http.browsing import (
     Pkce,
+    hidden,
     make_web_client,
     obtain_code,
     open_browser,
@@ -190,3 +191,27 @@ async def test_who_is_not_signed_on_goes_straight_back(
     assert answer.headers["location"] == f"{BACK}?state=s"
     assert_page(await browser.get("/logout", post_logout_redirect_uri=BACK), "You are signed out")
     assert_page(await browser.get("/logout"), "You are signed out")
+
+
+async def test_who_was_asked_finds_a_way_back(anna: Visitor, notebook: Application) -> None:
+    """RPL-1: by a link, to a registered URI alone; the browser is not sent."""
+    page = await log_out(
+        anna, client_id=notebook.client.id, post_logout_redirect_uri=WITH_QUERY, state='s"&<'
+    )
+    assert_page(page, "asks you to sign out.")
+    answer = await anna.browser.submit(page, decision="sign_out")
+    assert_page(answer, f'href="{WITH_QUERY}&amp;state=s%22%26%3C"')
+    assert not await anna.is_signed_on()
+
+
+async def test_there_is_no_way_back_to_where_nobody_registered(
+    anna: Visitor, notebook: Application
+) -> None:
+    """RPL-1: also where the form was changed on the way."""
+    evil = "https://evil.example/"
+    page = await log_out(anna, client_id=notebook.client.id, post_logout_redirect_uri=BACK)
+    csrf = hidden(page)["csrf"]
+    sent = {"client_id": notebook.client.id, "post_logout_redirect_uri": evil, "csrf": csrf}
+    answer = await anna.browser.post("/logout", decision="sign_out", **sent)
+    assert_page(answer, "You are signed out")
+    assert evil not in answer.text

@@ -12,7 +12,7 @@ from litestar.types import ASGIApp
 
 from service.background import Pod, run, say_goodbye
 from service.environment import variable
-from service.flows.allowed_origins import AllowedOrigins
+from service.flows.allowed_origins import AllowedOrigins, list_app_origins
 from service.flows.authorization_code import AuthorizationCodeGrant
 from service.flows.await_receipts import ReceiptReader
 from service.flows.client_cache import ClientCache
@@ -31,6 +31,7 @@ from service.gauges import bind_gauges, excess_counter
 from service.hashing import PasswordHasher
 from service.http.admin_endpoints import admin_endpoints
 from service.http.api_endpoints import api_endpoints
+from service.http.cross_origin import readable_by_apps
 from service.http.edge import Edge
 from service.http.endpoint import form_endpoint
 from service.http.error_responses import litestar_handlers
@@ -55,6 +56,7 @@ from service.redis.feed import RedisFeed
 from service.redis.login_limits import LoginLimit
 from service.redis.rate_limits import FailureLimit, RateLimit
 from service.settings import Settings, SettingsError
+from service.sql.clients import list_allowed_origins
 from service.sql.connection import Database
 
 # PostgreSQL's synchronous_commit for rotations; all else waits as the cluster is set up to.
@@ -109,15 +111,17 @@ def create_app(services: Services) -> ASGIApp:
         debug=False,
     )
     endpoints = {
-        "/token": form_endpoint(services, token),
-        "/revoke": form_endpoint(services, revoke),
+        "/token": readable_by_apps(services, form_endpoint(services, token), b"POST"),
+        "/revoke": readable_by_apps(services, form_endpoint(services, revoke), b"POST"),
         "/introspect": form_endpoint(services, introspect, always_challenge=True),
         "/revocations": feed_endpoint(services),
         "/revocations/receipts": form_endpoint(services, receipts),
         **api_endpoints(services),
         **admin_endpoints(services),
         **page_endpoints(services),
-        "/userinfo": userinfo_endpoint(services),
+        "/userinfo": readable_by_apps(
+            services, userinfo_endpoint(services), b"GET, POST", unnamed=True
+        ),
     }
     return Edge(endpoints, litestar, services)
 
@@ -173,7 +177,8 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
         keyring=keyring,
         clients=ClientCache(database),
         live_tokens=LiveTokens(database),
-        allowed_origins=AllowedOrigins(database),
+        allowed_origins=AllowedOrigins(database, list_allowed_origins),
+        app_origins=AllowedOrigins(database, list_app_origins),
         session_issuer=issuer,
         refresh_tokens=RefreshTokenGrant(
             database,
@@ -251,7 +256,9 @@ def open_pages(settings: Settings) -> Pages:
         )
         return Pages(brand, base_path=urlsplit(settings.issuer).path)
     except UnfitBrand as error:
-        raise SettingsError([variable(f"brand_{fault}") for fault in error.faults]) from None
+        named = (fault.partition(":") for fault in error.faults)
+        faults = [f"{variable(f'brand_{name}')}:{why}" for name, _, why in named]
+        raise SettingsError(faults) from None
 
 
 def open_passwords(settings: Settings) -> PasswordHasher:

@@ -24,6 +24,7 @@ from service.cli.serve import serve_pod
 from service.cli.tour import TOUR
 from service.embedded.postgres import EmbeddedPostgres
 from service.embedded.redis import EmbeddedRedis
+from service.environment import process_environment
 from service.flows.make_demo import WEB_CLIENT_ID, make_demo
 from service.http.listening import bind
 from service.keys.master_keys import create_master_keys
@@ -31,6 +32,8 @@ from service.settings import Settings, load_settings
 from service.telemetry import set_up_logging
 
 _PORT = 8000
+# What is worth trying out before it is put into production.
+_BRAND = "WATCHWORD_BRAND_"
 
 
 @click.command()
@@ -49,7 +52,10 @@ _PORT = 8000
     help="Data, keys and secrets of this development server.",
 )
 def dev(port: int, data_dir: Path) -> None:
-    """Serve for development: starts PostgreSQL and Redis, makes keys and demo clients."""
+    """Serve for development: starts PostgreSQL and Redis, makes keys and demo clients.
+
+    The pages look as WATCHWORD_BRAND_… in the environment say.
+    """
     # SIGTERM unwinds what has been started, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -106,7 +112,9 @@ def _start_servers(port: int, data_dir: Path, stack: ExitStack) -> Settings:
         "WATCHWORD_DRAIN": "0s",
     }
     _write_environment(data_dir / "env", environment)
-    return load_settings(environment)
+    given = process_environment().items()
+    brand = {name: text for name, text in given if name.startswith(_BRAND)}
+    return load_settings(environment | brand)
 
 
 def _addresses(port: int) -> list[str]:

@@ -1,11 +1,11 @@
 """Answering an authorization request with a code, once. AUTHZ-18."""
 
 from service.flows.issue_code import Grant, issue_code
-from service.oauth.errors import TemporarilyUnavailable
+from service.oauth.errors import ConsentRequired
 from service.oauth.interaction import ASK
 from service.sql.authorization_requests import answer_request
 from service.sql.connection import Database
-from service.sql.consents import give_consent, holds_consent
+from service.sql.consents import give_consent, is_allowed
 
 
 class AlreadyAnswered(Exception):
@@ -17,10 +17,13 @@ async def grant_code(
 ) -> str:
     """The code. `handle_digest`: of the stored request that it answers, where it was stored.
 
-    `consents`: the user has just allowed what is asked for, which is remembered.
-    Raises AlreadyAnswered, TemporarilyUnavailable (nothing happened then), DatabaseUnavailable.
+    `consents`: the user has just allowed what is asked for, which is remembered. Else what was
+    remembered has to hold still, where users are asked.
+    Raises AlreadyAnswered, ConsentRequired, TemporarilyUnavailable (nothing happened then),
+    DatabaseUnavailable.
     """
-    user_id, client = grant.sign_on.user_id, grant.client
+    client, scope = grant.client, grant.request.scope
+    user_id = grant.sign_on.user_id
     if handle_digest is None and not consents and client.consent != ASK:
         async with database.connection() as connection:  # one statement needs no transaction
             return await issue_code(connection, grant)
@@ -28,7 +31,7 @@ async def grant_code(
         if handle_digest is not None and not await answer_request(connection, handle_digest):
             raise AlreadyAnswered
         if consents:
-            await give_consent(connection, user_id, client.id, grant.request.scope)
-        elif client.consent == ASK and not await holds_consent(connection, user_id, client.id):
-            raise TemporarilyUnavailable("try again shortly", reason="consent withdrawn just now")
+            await give_consent(connection, user_id, client.id, scope)
+        elif client.consent == ASK and not await is_allowed(connection, user_id, client.id, scope):
+            raise ConsentRequired("the user has to consent", reason="taken back meanwhile")
         return await issue_code(connection, grant)

@@ -48,6 +48,8 @@ async def withdraw_consent(
 ) -> int:
     """Take a consent back, and end what the client has by it (RT-17); how many sessions ended.
 
+    Codes first: one that is on its way must not begin a session after the others ended.
+
     Raises NotFound where there is none, DatabaseUnavailable.
     """
     async with database.transaction() as connection:

@@ -13,6 +13,7 @@ from service.http.page_parts import in_order, profile_faults
 from service.oauth.errors import InvalidRequest, LoginFailed, NotFound
 from service.oauth.sign_on import SignOn
 from service.oauth.user import KnownUser, Profile
+from service.oauth.uuid7 import read_uuid
 from service.pages import paths
 from service.pages.views import Fault, Faults, Notice, SignedOut
 from service.sql.users import NameTaken
@@ -55,7 +56,7 @@ async def change_names(visit: Visit) -> Reply:
         return _sign_in_first(visit)
     form, services = visit.form, visit.services
     profile = Profile(username=form.get("username"), email=form.get("email"))
-    faults = profile_faults(profile, _NAMES)
+    faults = {**profile_faults(profile, _NAMES), **_missing(visit, "current_password")}
     try:
         if not faults:
             user = await _prove(visit, sign_on)
@@ -85,8 +86,9 @@ async def change_password(visit: Visit) -> Reply:
     if sign_on is None:
         return _sign_in_first(visit)
     services, new_password = visit.services, visit.form.get("new_password")
-    if new_password is None:
-        return await _show_password(visit, sign_on, {"new_password": Fault.MISSING})
+    faults = _missing(visit, "current_password", "new_password")
+    if faults or new_password is None:
+        return await _show_password(visit, sign_on, faults)
     try:
         user = await _prove(visit, sign_on)
         ended = await change_own_password(
@@ -148,17 +150,27 @@ async def withdraw(visit: Visit) -> Reply:
 
 
 async def _prove(visit: Visit, sign_on: SignOn) -> KnownUser:
-    """The user, whose password was typed again; throttled like a login. Raises LoginFailed."""
-    user = await visit.services.proof.prove(
-        sign_on.username,
-        visit.form.get("current_password") or "",
-        client_id=_NO_CLIENT,
-        address=visit.request.limit_address,
-        origin=visit.origin,
-    )
+    """The user, whose password was typed again; throttled like a login.
+
+    Raises LoginFailed, also for what no password can be; TooManyAttempts, HashingBusy.
+    """
+    try:
+        user = await visit.services.proof.prove(
+            sign_on.username,
+            visit.form.get("current_password") or "",
+            client_id=_NO_CLIENT,
+            address=visit.request.limit_address,
+            origin=visit.origin,
+        )
+    except InvalidRequest:
+        raise LoginFailed("wrong password", reason="what no password can be") from None
     if user.id != sign_on.user_id:
         raise LoginFailed("wrong password", reason="the name passed to somebody else meanwhile")
     return user
+
+
+def _missing(visit: Visit, *fields: str) -> dict[str, Fault | str]:
+    return {name: Fault.MISSING for name in fields if visit.form.get(name) is None}
 
 
 async def _show_password(visit: Visit, sign_on: SignOn, faults: Faults) -> Reply:
@@ -167,10 +179,10 @@ async def _show_password(visit: Visit, sign_on: SignOn, faults: Faults) -> Reply
 
 
 def _read_id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise NotFound("there is no such session") from None
+    session_id = read_uuid(text)
+    if session_id is None:
+        raise NotFound("there is no such session")
+    return session_id
 
 
 def _done(visit: Visit, notice: Notice) -> Reply:

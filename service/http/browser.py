@@ -19,7 +19,7 @@ _PREFLIGHT: Headers = (
     (b"access-control-allow-headers", b"authorization, content-type, x-requested-with"),
     (b"access-control-max-age", b"600"),
 )
-_EXPOSED = (b"access-control-expose-headers", b"retry-after, www-authenticate, x-request-id")
+EXPOSED = (b"access-control-expose-headers", b"retry-after, www-authenticate, x-request-id")
 
 
 def read_origin(scope: Scope) -> str | None:
@@ -60,7 +60,7 @@ def cors_headers(origin: str | None, allowed: Iterable[str]) -> Headers:
         *VARY,
         (b"access-control-allow-origin", origin.encode("latin-1")),
         (b"access-control-allow-credentials", b"true"),
-        _EXPOSED,
+        EXPOSED,
     )
 
 

@@ -71,6 +71,7 @@ class Services:
     clients: ClientCache
     live_tokens: LiveTokens
     allowed_origins: AllowedOrigins
+    app_origins: AllowedOrigins
     session_issuer: SessionIssuer
     refresh_tokens: RefreshTokenGrant
     codes: AuthorizationCodeGrant

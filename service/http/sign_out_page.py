@@ -17,6 +17,7 @@ from service.pages import paths
 from service.pages.views import Application, ConfirmSignOut, SignedOut
 
 _MAX_STATE = 2048
+_PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,21 @@ class _Asked:
             return None
         return application_of(self.client.name, self.redirect_uri)
 
+    @property
+    def location(self) -> str | None:
+        """Where the browser may be sent, with the state."""
+        if self.redirect_uri is None or not self.state:
+            return self.redirect_uri
+        return with_parameters(self.redirect_uri, [("state", self.state)])
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The request once more, without the hint: to be proven anew with the user's decision."""
+        if self.client is None or self.redirect_uri is None:
+            return ()
+        sent = {"client_id": self.client.id, "post_logout_redirect_uri": self.redirect_uri}
+        return tuple(sent.items()) + ((("state", self.state),) if self.state else ())
+
 
 async def end_session(visit: Visit) -> Reply:
     """Sign out at a client's word where its ID Token is the user's; else ask the user."""
@@ -42,10 +58,15 @@ async def end_session(visit: Visit) -> Reply:
 
 
 async def end_session_by_form(visit: Visit) -> Reply:
-    """The same by POST (RPL-1), or what the user decided on a page of ours."""
+    """The same by POST (RPL-1), or what the user decided on a page of ours.
+
+    A client's POST comes from its own site, where browsers leave Lax cookies out: nobody would seem
+    to be signed on. So the browser comes back with them.
+    """
     decision = visit.form.get("decision")
     if decision is None:
-        return await _answer(visit, await _read(visit))
+        sent = [(name, value) for name in _PARAMETERS if (value := visit.form.get(name))]
+        return Reply(location=with_parameters(f"{visit.services.path}{paths.SIGN_OUT}", sent))
     visit.check_site()
     sign_on = await visit.check_form()
     if decision == "stay":
@@ -54,7 +75,8 @@ async def end_session_by_form(visit: Visit) -> Reply:
         raise InvalidRequest("send sign_out or stay as the decision")
     if sign_on is not None:
         await _sign_out(visit, sign_on)
-    return Reply(page=SignedOut())
+    asked = await _read(visit)
+    return Reply(page=SignedOut(application=asked.application, continue_url=asked.location))
 
 
 async def _answer(visit: Visit, asked: _Asked) -> Reply:
@@ -68,6 +90,7 @@ async def _answer(visit: Visit, asked: _Asked) -> Reply:
         csrf=visit.csrf(),
         person=person_of(sign_on),
         application=asked.application,
+        asked=asked.pairs,
     )
     return Reply(page=page)
 
@@ -82,12 +105,7 @@ async def _sign_out(visit: Visit, sign_on: SignOn) -> None:
 
 def _go_back(asked: _Asked) -> Reply:
     """To the client, where that is proven and registered; else a page, and no redirect."""
-    if asked.redirect_uri is None:
-        return Reply(page=SignedOut())
-    state = [("state", asked.state)] if asked.state else []
-    return Reply(
-        location=with_parameters(asked.redirect_uri, state) if state else asked.redirect_uri
-    )
+    return Reply(page=SignedOut()) if asked.location is None else Reply(location=asked.location)
 
 
 async def _read(visit: Visit) -> _Asked:
@@ -106,7 +124,7 @@ async def _read(visit: Visit) -> _Asked:
     client = (
         await services.clients.find(client_id) if client_id and is_client_id(client_id) else None
     )
-    if client is None:
+    if client is None or not client.enabled:
         return _Asked(hint=hint)
     uri, state = form.get("post_logout_redirect_uri"), form.get("state")
     registered = uri if uri in client.post_logout_redirect_uris else None

@@ -123,6 +123,11 @@ def origin_of(uri: str) -> str:
     return f"{parts['scheme']}://{parts['authority']}"
 
 
+def web_origins(uris: Iterable[str]) -> frozenset[str]:
+    """The web origins, as browsers send them, that redirect URIs lead to (TOK-40)."""
+    return frozenset(origin_of(uri) for uri in uris if uri.startswith(("https://", "http://")))
+
+
 def _text_fault(uri: str) -> str | None:
     """What is wrong with the characters, wherever they are."""
     if not uri or len(uri) > MAX_LENGTH:

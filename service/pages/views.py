@@ -172,11 +172,12 @@ class Consent(Form):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmSignOut(Form):
-    """Sends `decision`: `sign_out` or `stay`."""
+    """Sends `decision`: `sign_out` or `stay`; and `asked`, so that there is a way back then."""
 
     template = "confirm_sign_out.html"
     person: Person
     application: Application | None = None
+    asked: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -176,6 +176,14 @@ async def list_allowed_origins(connection: Connection) -> list[str]:
     return [row["origin"] for row in rows]
 
 
+async def list_redirect_uris(connection: Connection) -> list[str]:
+    """The redirect URIs of all clients that are not disabled."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT unnest(redirect_uris) AS uri FROM clients WHERE enabled"
+    )
+    return [row["uri"] for row in rows]
+
+
 async def list_signing_algorithms(connection: Connection) -> list[str]:
     """What the clients' tokens are signed with."""
     rows = await connection.fetch("SELECT DISTINCT signing_alg FROM clients")

@@ -38,14 +38,22 @@ async def give_consent(
     )
 
 
-async def holds_consent(connection: Connection, user_id: UUID, client_id: str) -> bool:
-    """Whether the user allows the client anything, and goes on to until the transaction ends."""
-    row = await connection.fetchrow(
-        "SELECT FROM consents WHERE user_id = $1 AND client_id = $2 FOR KEY SHARE",
-        user_id,
-        client_id,
+async def is_allowed(
+    connection: Connection, user_id: UUID, client_id: str, scopes: Sequence[str]
+) -> bool:
+    """Whether the user allows all of it, and takes none back before the transaction ends."""
+    return bool(
+        await connection.fetchval(
+            """
+            SELECT scopes @> $3::text[] FROM consents
+            WHERE user_id = $1 AND client_id = $2
+            FOR SHARE
+            """,
+            user_id,
+            client_id,
+            list(scopes),
+        )
     )
-    return row is not None
 
 
 async def list_consents(connection: Connection, user_id: UUID) -> list[Consent]:

@@ -23,7 +23,7 @@ def free_port() -> int:
 class Development:
     """A development server in a folder of its own."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, **settings: str) -> None:
         self.folder = folder
         self.port = port
         self.issuer = f"http://localhost:{port}"
@@ -33,7 +33,7 @@ class Development:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "service", "dev", "--port", str(port)],
                 cwd=folder,
-                env={**environment, "PYTHONPATH": str(Path(__file__).parents[2])},
+                env={**environment, **settings, "PYTHONPATH": str(Path(__file__).parents[2])},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

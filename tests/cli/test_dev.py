@@ -1,6 +1,7 @@
 """watchword dev: one command, everything embedded, nothing left behind."""
 
 import json
+import re
 import signal
 import socket
 import time
@@ -161,3 +162,18 @@ def test_even_a_kill_leaves_nothing_behind(tmp_path: Path) -> None:
     assert server.servers_left()
     server.stop(signal.SIGKILL)
     assert eventually_nothing_left(server)
+
+
+@pytest.mark.slow
+def test_the_pages_look_as_the_environment_says(tmp_path: Path) -> None:
+    """To try a brand out, no more is needed (docs/how-to/brand-the-pages.md)."""
+    logo = tmp_path / "logo.svg"
+    logo.write_text('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>')
+    look = {"WATCHWORD_BRAND_NAME": "Kiosk", "WATCHWORD_BRAND_LOGO": str(logo)}
+    with Development(tmp_path, free_port(), **look) as server:
+        with urllib.request.urlopen(f"{server.issuer}/login") as answer:  # noqa: S310
+            page = answer.read().decode()
+        assert "Sign in to <bdi>Kiosk</bdi>" in page
+        shown = re.findall(r'src="(/assets/logo[^"]+)"', page)
+        with urllib.request.urlopen(server.issuer + shown[0]) as answer:  # noqa: S310
+            assert answer.read() == logo.read_bytes()

@@ -84,6 +84,8 @@ def _schema(hint: Any) -> Object:
     if timedelta in (hint.__origin__, *get_args(hint.__origin__)):
         pattern = "^[0-9]{1,9}[smhd]?$"
         return {"type": ["string", "integer"], "pattern": pattern, "minimum": 0}
+    if Path in get_args(hint.__origin__):
+        return {"type": "string", "pattern": "^/"}  # where extraVolumeMounts put the file
     assert hint.__origin__ is str
     if not meta.pattern:
         return {"type": "string"}

@@ -9,13 +9,14 @@ import pytest
 import yaml
 
 from service.environment import read_environment
+from service.http.edge import ENDPOINTS
 from service.setting_faults import SECRETS
 from service.settings import Settings, load_settings
 from tests.deploy.chart import (
     CHART,
     LEAST,
-    ROOT,
     Object,
+    Refused,
     environment,
     of_kind,
     one,
@@ -67,6 +68,19 @@ def test_its_settings_are_settings(rendered: list[Object]) -> None:
             for name in files
         }
         load_settings({name: text for name, text in given.items() if name not in files} | urls)
+
+
+def test_the_logo_of_the_pages_comes_in_a_volume() -> None:
+    """Text of it in the values would be an environment variable of 128 KiB."""
+    volumes = [{"name": "brand", "configMap": {"name": "brand"}}]
+    mounts = [{"name": "brand", "mountPath": "/etc/brand", "readOnly": True}]
+    settings = {"brand_name": "Acme", "brand_logo": "/etc/brand/logo.svg"}
+    given = {"extraVolumes": volumes, "extraVolumeMounts": mounts, "settings": settings}
+    container = pod_of(render({**LEAST, **given}))["containers"][0]
+    assert environment(container)["WATCHWORD_BRAND_LOGO"] == "/etc/brand/logo.svg"
+    assert mounts[0] in container["volumeMounts"]
+    with pytest.raises(Refused, match="brand_logo"):
+        render({**LEAST, "settings": {"brand_logo": "logo.svg"}})
 
 
 def test_every_setting_can_be_set_and_nothing_else() -> None:
@@ -196,12 +210,11 @@ def test_metrics_probes_and_administration_are_not_for_the_outside() -> None:
     objects = render(ALL_ON)
     (rule,) = one(objects, "Ingress")["spec"]["rules"]
     paths = [each["path"] for each in rule["http"]["paths"]]
-    (route,) = one(objects, "HTTPRoute")["spec"]["rules"]
-    assert [each["path"]["value"] for each in route["matches"]] == paths
+    matches = [it for rule in one(objects, "HTTPRoute")["spec"]["rules"] for it in rule["matches"]]
+    assert [each["path"]["value"] for each in matches] == paths
     for secret in ("/metrics", "/healthz", "/readyz", "/admin", "/admin/keys"):
         assert not [path for path in paths if secret.startswith(path)]
-    page = (ROOT / "docs/reference/openapi.yaml").read_text()
-    for path in yaml.safe_load(page)["paths"]:
+    for path in ENDPOINTS:
         inside = path in ("/metrics", "/healthz", "/readyz") or path.startswith("/admin/")
         if not inside:
             assert [each for each in paths if path.startswith(each)], path
@@ -212,8 +225,9 @@ def test_an_issuer_with_a_path_has_its_paths_under_it() -> None:
     (rule,) = one(render(values), "Ingress")["spec"]["rules"]
     assert rule["host"] == "id.example.com"
     paths = [each["path"] for each in rule["http"]["paths"]]
-    inserted = "/.well-known/oauth-authorization-server/auth"
-    assert {"/auth/token", "/auth/.well-known", inserted} <= set(paths)
+    documents = ("oauth-authorization-server", "openid-configuration")
+    inserted = {f"/.well-known/{name}/auth" for name in documents}
+    assert {"/auth/token", "/auth/authorize", "/auth/.well-known", *inserted} <= set(paths)
     # What else lives at that host keeps its own.
     assert all("/auth" in path for path in paths)
 

@@ -21,6 +21,11 @@ SPEC: dict[str, Any] = yaml.safe_load(
 )
 ONE_SESSION = "/api/sessions/{id}"
 PAGE = "https://app.example"
+FOR_PEOPLE = {
+    *("/authorize/continue", "/login", "/register", "/consent", "/assets"),
+    *("/account", "/account/profile", "/account/names", "/account/password"),
+    *("/account/sessions", "/account/consents"),
+}
 PASSWORD = "a lantern under the old bridge"
 
 
@@ -34,7 +39,9 @@ def test_the_document_is_valid_openapi() -> None:
 
 
 def test_it_names_exactly_the_paths_that_are_served() -> None:
-    assert set(SPEC["paths"]) == ENDPOINTS
+    """But for pages: no program asks for those, and what they say may change at any time."""
+    assert ENDPOINTS >= FOR_PEOPLE
+    assert set(SPEC["paths"]) == ENDPOINTS - FOR_PEOPLE
 
 
 @pytest.mark.parametrize("path", [p for p, item in SPEC["paths"].items() if is_document(item)])

@@ -221,8 +221,8 @@ async def test_a_third_partys_or_disabled_clients_origin_is_none(accounts: Accou
 
 
 @pytest.mark.parametrize("path", ["/token", "/introspect", "/revoke"])
-async def test_cors_is_for_api_alone(accounts: Accounts, path: str) -> None:
-    """What takes secrets is no place for pages."""
+async def test_allowed_origins_are_for_api_alone(accounts: Accounts, path: str) -> None:
+    """At the token endpoint the named client's redirect URIs count (test_cross_origin.py)."""
     for method in ("OPTIONS", "POST"):
         answer = await accounts.http.request(method, path, headers={"origin": ORIGIN})
         assert not [name for name in answer.headers if name.startswith("access-control")]

@@ -16,6 +16,7 @@ from tests.http.forge import Forge, issue
 from tests.sessions import begin
 
 DOCUMENT = "/.well-known/oauth-authorization-server"
+OPENID = "/.well-known/openid-configuration"
 TENANT = "https://auth.example.com/tenant"
 CLAIMS = [
     *("sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "at_hash", "sid"),
@@ -70,7 +71,7 @@ async def test_document_lists_this_and_nothing_else(http: httpx.AsyncClient) -> 
 
 async def test_both_documents_are_the_same(http: httpx.AsyncClient) -> None:
     """META-2: RFC 8414 and OpenID Connect Discovery."""
-    openid = await http.get("/.well-known/openid-configuration")
+    openid = await http.get(OPENID)
     assert openid.content == (await http.get(DOCUMENT)).content
 
 
@@ -266,13 +267,16 @@ async def test_unknown_host_is_421(http: httpx.AsyncClient) -> None:
 async def test_path_issuer_has_its_document_inserted_and_appended(tenant: App) -> None:
     """META-2 [8414 §3.1]: both the same bytes; unknown tenants are 404."""
     async with http_to(tenant) as http:
-        inserted = await http.get(f"https://auth.example.com{DOCUMENT}/tenant")
-        appended = await http.get(f"{TENANT}{DOCUMENT}")
-        assert (inserted.status_code, appended.status_code) == (200, 200)
-        assert inserted.content == appended.content
-        assert inserted.json()["issuer"] == TENANT
-        for path in (DOCUMENT, f"{DOCUMENT}/other", f"/other{DOCUMENT}", f"{DOCUMENT}/tenant/x"):
-            assert (await http.get(f"https://auth.example.com{path}")).status_code == 404
+        contents: set[bytes] = set()
+        for name in (DOCUMENT, OPENID):
+            inserted = await http.get(f"https://auth.example.com{name}/tenant")
+            appended = await http.get(f"{TENANT}{name}")
+            assert (inserted.status_code, appended.status_code) == (200, 200)
+            contents |= {inserted.content, appended.content}
+            for path in (name, f"{name}/other", f"/other{name}", f"{name}/tenant/x"):
+                assert (await http.get(f"https://auth.example.com{path}")).status_code == 404
+    (content,) = contents
+    assert json.loads(content)["issuer"] == TENANT
 
 
 async def test_path_issuer_serves_all_that_it_advertises_under_its_path(tenant: App) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from service.app import open_pages
 from service.pages import palette
 from service.pages.assets import logo, style_sheet
 from service.pages.brand import Brand, UnfitBrand
 from service.pages.colours import contrast, mix, readable, text_on
 from service.pages.render import Pages
+from service.settings import SettingsError, load_settings
 from tests.pages.samples import PAGES
 
 ROOT = Path(__file__).parents[2]
@@ -209,3 +211,29 @@ def test_the_wheel_has_all_that_pages_need(tmp_path: Path) -> None:
     files = [path for path in room.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     packed = set(zipfile.ZipFile(wheel).namelist())
     assert {path.relative_to(ROOT).as_posix() for path in files} <= packed
+
+
+def test_an_unfit_brand_names_the_settings_and_says_why(tmp_path: Path) -> None:
+    """As the operator wrote them: a path in capitals would be another one."""
+    text = tmp_path / "no.png"
+    text.write_text("no picture")
+    given = {
+        "ISSUER": "https://auth.example.com",
+        "DATABASE_URL": "postgresql://x/y",
+        "REDIS_URL": "redis://x",
+    }
+
+    def faults(**brand: str) -> list[str]:
+        named = {f"WATCHWORD_{name}": value for name, value in {**given, **brand}.items()}
+        with pytest.raises(SettingsError) as refusal:
+            open_pages(load_settings(named))
+        return list(refusal.value.faults)
+
+    assert faults(BRAND_LOGO=str(text)) == [
+        f"WATCHWORD_BRAND_LOGO: {text} is no PNG, JPEG, WebP or SVG"
+    ]
+    both = faults(BRAND_PRIVACY="http://a.example", BRAND_NAME="a" * 41)
+    assert [each.partition(": must be ")[0] for each in both] == [
+        "WATCHWORD_BRAND_NAME",
+        "WATCHWORD_BRAND_PRIVACY",
+    ]

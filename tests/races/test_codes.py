@@ -18,7 +18,7 @@ from service.flows.own_sign_ons import withdraw_consent
 from service.flows.session_tokens import SessionTokens
 from service.oauth.authorization_request import AuthorizationRequest, read_request, read_target
 from service.oauth.client import Client
-from service.oauth.errors import InvalidGrant, TemporarilyUnavailable
+from service.oauth.errors import ConsentRequired, InvalidGrant
 from service.oauth.sign_on import SignOn
 from service.sql.connection import DatabaseUnavailable
 from tests.conftest import MakeApp, RegisteredClient
@@ -185,7 +185,7 @@ async def test_no_code_outlives_a_consent_that_is_withdrawn(app: App, world: Wor
         await world.grant(sign_on)
 
         async def silently() -> str | None:
-            with suppress(TemporarilyUnavailable):
+            with suppress(ConsentRequired):
                 return await world.grant(sign_on, consents=False)
             return None
 

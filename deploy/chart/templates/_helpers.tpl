@@ -78,6 +78,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- if and $root (has "/.well-known" .Values.publicPaths) -}}
 {{- $paths = append $paths (printf "/.well-known/oauth-authorization-server%s" $root) -}}
+{{- $paths = append $paths (printf "/.well-known/openid-configuration%s" $root) -}}
 {{- end -}}
 {{- toJson $paths -}}
 {{- end -}}

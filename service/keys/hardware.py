@@ -82,7 +82,8 @@ class HardwareKeys:
     def sign(self, signer: HardwareSigner, message: bytes) -> bytes:
         """A signature. A key is found again where the token was away. Raises SignerUnavailable."""
         with self._lock:
-            if not self._failed:
+            # A handle of a former session may be another key's by now.
+            if not self._failed and signer.found.session is self._session:
                 try:
                     return make_signature(signer.found, message)
                 except PKCS11Error:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import jwt
 import pkcs11
@@ -129,6 +130,34 @@ def test_a_token_that_was_away_is_logged_in_to_again(
     monkeypatch.setattr(hardware, "_rests_until", 0)
     assert len(signer.sign(b"message")) == 64
     assert len(signer.sign(b"message")) == 64
+
+
+def test_after_an_outage_each_key_is_found_again_and_one_login_serves_all(
+    token: SoftHsm, hardware: HardwareKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handle from before may be another key's since: none is used."""
+    jwks = [hardware.generate(alg, 2048) for alg in (RS256, ES256, ES256)]
+    signers = [hardware.open(jwk) for jwk in jwks]
+    token.take_away()
+    try:
+        for signer in signers:
+            with pytest.raises(SignerUnavailable):
+                signer.sign(b"message")
+    finally:
+        token.bring_back()
+    monkeypatch.setattr(hardware, "_rests_until", 0)
+    logins = []
+
+    def count(*arguments: Any, **named: Any) -> Any:
+        logins.append(named)
+        return log_in(*arguments, **named)
+
+    monkeypatch.setattr("service.keys.hardware.log_in", count)
+    for signer in [*reversed(signers), *signers]:
+        made = sign(signer, "at+jwt", {"n": 1})
+        jwk = jwt.PyJWK(signer.public_jwk)
+        assert jwt.decode(made, jwk, algorithms=[signer.alg]) == {"n": 1}
+    assert len(logins) == 1
 
 
 @pytest.mark.parametrize("first", ["open", "generate"])

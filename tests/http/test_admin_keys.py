@@ -178,7 +178,7 @@ async def test_a_killed_key_is_dead_also_when_the_next_can_t_be_read(
     async def fail(*_: object) -> None:
         raise DatabaseUnavailable("PostgreSQL is away")
 
-    monkeypatch.setattr("service.http.admin_keys.renew_keys", fail)
+    monkeypatch.setattr("service.http.admin_keys.load_keys", fail)
     answer = await administrator.post(f"keys/{active}/kill")
     assert (answer.status_code, answer.json()["killed"]) == (200, True)
     assert_admin_refusal(await administrator.get("keys"), "invalid_token", 401)

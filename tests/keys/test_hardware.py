@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,7 +13,7 @@ import jwt
 import pkcs11
 import pytest
 from pkcs11 import Attribute, ObjectClass
-from pkcs11.exceptions import AttributeSensitive
+from pkcs11.exceptions import AttributeSensitive, DeviceRemoved
 
 from service.app import open_database
 from service.flows.load_keys import create_missing_keys, load_keys
@@ -129,6 +131,37 @@ def test_a_token_that_was_away_is_logged_in_to_again(
         signer.sign(b"message")
     monkeypatch.setattr(hardware, "_rests_until", 0)
     assert len(signer.sign(b"message")) == 64
+    assert len(signer.sign(b"message")) == 64
+
+
+def test_nobody_waits_for_a_token_that_was_away(
+    hardware: HardwareKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vendor's library may take a minute to fail, and an event loop would stand still."""
+    signer = hardware.open(hardware.generate(ES256, 0))
+    assert signer is not None
+    is_there, logins = threading.Event(), []
+
+    def hang(*arguments: Any, **named: Any) -> Any:
+        logins.append(named)
+        is_there.wait(20)
+        return log_in(*arguments, **named)
+
+    def fail(*_: object) -> bytes:
+        raise DeviceRemoved
+
+    with monkeypatch.context() as away:
+        away.setattr("service.keys.hardware.log_in", hang)
+        away.setattr("service.keys.hardware.make_signature", fail)
+        began = time.monotonic()
+        for _ in range(50):
+            with pytest.raises(SignerUnavailable, match="does not answer"):
+                signer.sign(b"message")
+        assert time.monotonic() - began < 5
+        assert len(logins) == 1
+    is_there.set()
+    assert hardware._login is not None
+    hardware._login.join(20)
     assert len(signer.sign(b"message")) == 64
 
 

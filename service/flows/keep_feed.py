@@ -77,7 +77,6 @@ class FeedKeeper:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._publish_when_due())
             tasks.create_task(self._tick_each_second())
-            tasks.create_task(self._keys.run())
 
     async def _publish_when_due(self) -> None:
         while True:

@@ -52,8 +52,7 @@ async def test_the_next_key_takes_the_place_of_a_killed_one_at_once(parts: Parts
     heartbeat = await parts.heartbeat()
     assert heartbeat is not None
     assert heartbeat.killed_kids == (old,)
-    # And there is a next one again, which no heartbeat waited for.
-    await keep_keys(parts.database, parts.keyring, parts.settings.key_times)
+    # And there is a next one again.
     after = await states(parts)
     assert after["active"] == new
     assert after["pending"] not in (old, new)
@@ -64,7 +63,6 @@ async def test_other_keys_die_without_a_change_of_signer(parts: Parts) -> None:
     killed = await kill_key(parts.database, before["pending"], OPERATOR)
     assert killed.successor == before["active"]
     await parts.keeper.tick()
-    await keep_keys(parts.database, parts.keyring, parts.settings.key_times)
     after = await states(parts)
     assert after["active"] == before["active"]
     assert after["pending"] != before["pending"]

@@ -93,7 +93,6 @@ async def test_a_lost_death_is_taken_back_and_the_pending_key_is_active_at_once(
     assert (await kids(parts, TOKEN))["active"] == before["pending"]
     await parts.keeper.tick()
     assert parts.keyring.key_set(TOKEN).signer.kid == before["pending"]
-    await renew_keys(parts.database, parts.keyring)
     assert (await kids(parts, TOKEN)).keys() == {"active", "pending"}
 
 

@@ -119,6 +119,7 @@ async def test_a_rotation_waits_for_the_verifiers_or_does_not(administrator: Adm
 
 async def test_each_algorithm_rotates_by_itself(administrator: Administrator) -> None:
     """Nobody asked for ES256 so far, so that there is no key of it."""
+    await kid_of(administrator, "pending")
     before = await keys_of(administrator)
     answer = await administrator.post("keys/rotate", alg="ES256", now=True)
     assert_admin_refusal(answer, "temporarily_unavailable", 503)
@@ -205,7 +206,7 @@ async def test_the_news_of_a_death_wait_for_no_new_key(
         async with asyncio.timeout(5):
             assert (await administrator.post(f"keys/{active}/kill")).json()["killed"]
             while await fetch(administrator.app, number, active) is None:
-                await asyncio.sleep(0.01)
+                await administrator.app.services.keeper.tick()
     finally:
         may_go_on.set()
 

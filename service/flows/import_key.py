@@ -55,7 +55,8 @@ async def import_key(
                     raise UnfitKey(f"{key.kid} is about to sign: try again in 15 minutes")
                 await remove_signing_key(connection, key.kid)
         row = store.wrap(signer, purpose, state="pending", activates_at=now + PENDING)
-        await insert_signing_key(connection, row)
+        if not await insert_signing_key(connection, row):
+            raise UnfitKey("a pod made the next key just now: try again")
         await insert_audit_event(
             connection,
             "key_imported",

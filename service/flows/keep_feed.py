@@ -10,7 +10,7 @@ from service.flows.copy_feed import CopyCheck, copy_entries
 from service.flows.doubt_life import LifeDoubt
 from service.flows.feed_news import FeedNews
 from service.flows.feed_pulse import FeedPulse
-from service.flows.load_keys import renew_keys
+from service.flows.follow_keys import KeyFollower
 from service.flows.publish_revocations import ENTRIES_AT_ONCE, publish_revocations
 from service.keys.keyring import Keyring, KeyringError
 from service.metrics import Metrics
@@ -41,7 +41,7 @@ class FeedKeeper:
         self._state: FeedState | None = None
         self._read_at = 0.0
         self._fresh = False
-        self._keys_of: tuple[str, str, tuple[str, ...]] | None = None
+        self._keys = KeyFollower(database, keyring)
         self._beyond: int | None = None
         self._check = CopyCheck(feed, database)
         self._doubted = False
@@ -189,7 +189,7 @@ class FeedKeeper:
                 state = await self._read_state()
             if state is not None:
                 self._keyring.drop(state.killed_kids)
-                await self._renew_keys(state)
+                await self._follow_keys(state)
         except DatabaseUnavailable as error:
             self._metrics.away.labels("postgresql").set(1)
             log.debug("postgresql_away", error=str(error))
@@ -231,12 +231,9 @@ class FeedKeeper:
             return False
         return True
 
-    async def _renew_keys(self, state: FeedState) -> None:
-        """Where keys changed or an epoch begins, nothing is signed before they are renewed."""
-        keys_of = (state.head.epoch, state.keys_mark, state.killed_kids)
-        if keys_of != self._keys_of:
-            await renew_keys(self._database, self._keyring)
-            self._keys_of = keys_of
+    async def _follow_keys(self, state: FeedState) -> None:
+        """Where keys changed or an epoch begins, nothing is signed before they are read."""
+        if await self._keys.follow(state):
             self.nudge()  # what was asked for meanwhile had no key
 
     async def _let_go(self, epoch: str) -> None:

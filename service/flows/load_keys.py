@@ -2,21 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from service.keys.key_store import KeyStore
 from service.keys.keyring import Keyring, KeyringError
 from service.keys.master_keys import MasterKeys
+from service.keys.signer import SignerUnavailable
 from service.oauth.signing_key import FEED, RS256, TOKEN, SigningKey
 from service.sql.clients import list_signing_algorithms
 from service.sql.connection import Connection, Database
 from service.sql.instances import Instance, list_living_instances
 from service.sql.signing_keys import insert_signing_key, list_signing_keys, read_clock
+from service.telemetry import log
 
 # From then on a pending key signs, until the plan of rotations moves that moment.
 PENDING = timedelta(hours=24)
+_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +54,27 @@ async def create_missing_keys(database: Database, store: KeyStore) -> None:
     missing = [it for it in (*_ALWAYS, *others) if it not in existing]
     if missing:
         await check_current_key(database, store.master_keys)
-        # Hundreds of milliseconds of CPU: off the event loop.
-        made = await asyncio.to_thread(_generate, missing, store, now)
-        async with database.transaction() as connection:
-            late = await insert_keys(connection, made)
-        for key in late:
-            store.discard(key)
+    failed: SignerUnavailable | None = None
+    for it in missing:
+        try:
+            await _create(database, store, it, now)
+        except SignerUnavailable as error:  # hardware may have one algorithm and not the other
+            failed = error
+    if failed is not None:
+        raise failed
+
+
+async def _create(database: Database, store: KeyStore, wanted: _Wanted, now: datetime) -> None:
+    """Make a key and keep it at once, whatever becomes of others. Raises SignerUnavailable."""
+    # Hundreds of milliseconds of CPU, or a minute of hardware: off the event loop.
+    key = await asyncio.to_thread(_generate, wanted, store, now)
+    async with database.transaction() as connection:
+        kept = await insert_signing_key(connection, key)
+    if not kept:
+        try:
+            await asyncio.to_thread(store.discard, key)
+        except SignerUnavailable as error:
+            log.warning("key_left_in_hardware", kid=key.kid[:_SHOWN], reason=str(error))
 
 
 async def check_current_key(database: Database, master_keys: MasterKeys) -> None:
@@ -93,38 +111,34 @@ def _refuse_lack(lacking: list[str], file: str) -> None:
         )
 
 
-async def insert_keys(connection: Connection, keys: list[SigningKey]) -> list[SigningKey]:
-    """Keep new keys, in an order that two pods share, so that they can't deadlock.
-
-    Those that came too late, another pod having made theirs, are given back.
-    """
-    ordered = sorted(keys, key=lambda key: (key.purpose, key.alg, key.state))
-    return [key for key in ordered if not await insert_signing_key(connection, key)]
+async def insert_keys(connection: Connection, keys: list[SigningKey]) -> None:
+    """Keep new keys, in an order that two who do so share, so that they can't deadlock."""
+    for key in sorted(keys, key=lambda key: (key.purpose, key.alg, key.state)):
+        await insert_signing_key(connection, key)
 
 
 def generate_keys(store: KeyStore, now: datetime) -> list[SigningKey]:
     """An active and a pending key for each purpose. Raises SignerUnavailable."""
-    return _generate(_ALWAYS, store, now)
+    return [_generate(wanted, store, now) for wanted in _ALWAYS]
 
 
-def _generate(wanted: Iterable[_Wanted], store: KeyStore, now: datetime) -> list[SigningKey]:
-    return [
-        store.generate(
-            it.purpose,
-            it.alg,
-            state=it.state,
-            activates_at=now if it.state == "active" else now + PENDING,
-        )
-        for it in wanted
-    ]
+def _generate(wanted: _Wanted, store: KeyStore, now: datetime) -> SigningKey:
+    activates_at = now if wanted.state == "active" else now + PENDING
+    return store.generate(wanted.purpose, wanted.alg, state=wanted.state, activates_at=activates_at)
 
 
 async def renew_keys(database: Database, keyring: Keyring) -> None:
     """Make what the database lacks where keys were killed, and take over what it has.
 
+    That is taken over also where none can be made: what signs goes on.
     Raises DatabaseUnavailable, KeyringError, SignerUnavailable.
     """
-    await create_missing_keys(database, keyring.store)
+    try:
+        await create_missing_keys(database, keyring.store)
+    except (KeyringError, SignerUnavailable):
+        with suppress(KeyringError, SignerUnavailable):  # the first says why
+            await load_keys(database, keyring)
+        raise
     await load_keys(database, keyring)
 
 

@@ -124,7 +124,7 @@ async def amend_client(
             registration = replace(Registration.of(client), **members)
             if "administrator" in members:
                 registration = registration.for_administration(issuer)
-            faults = registration.named_faults(issuer)
+            faults = _loss_faults(client, registration) or registration.named_faults(issuer)
             if not faults:
                 await update_client(connection, registration)
                 changed = sorted(members)
@@ -133,6 +133,14 @@ async def amend_client(
         raise UnknownClient(client_id)
     if faults:
         raise UnfitRegistration(faults)
+
+
+def _loss_faults(client: Client, registration: Registration) -> list[Fault]:
+    """What to do instead where a mark can't be taken away, since nothing would be left."""
+    if client.administrator and not registration.administrator and not registration.audiences:
+        sentence = f"{client.id} does nothing but administer: disable it, or name another audience"
+        return [("administrator", sentence)]
+    return []
 
 
 async def shadow_client(

@@ -8,7 +8,7 @@ from typing import Any
 from service.flows.import_key import import_key
 from service.flows.kill_key import kill_key
 from service.flows.list_keys import KnownKey, list_keys
-from service.flows.load_keys import renew_keys
+from service.flows.load_keys import load_keys
 from service.flows.rotate_keys import rotate_keys
 from service.http.accounts import show_time
 from service.http.admin import AdminCall
@@ -94,9 +94,10 @@ async def kill(call: AdminCall) -> Answer:
     killed = await kill_key(services.database, call.id, call.origin)
     if killed.lived:
         services.keyring.drop((call.id,))
-        # Here at once, so that the key that took over signs the news; else the next tick does it.
+        # Here at once, so that the key that took over signs the news; else the next tick does it,
+        # which makes another one, too: nobody waits for that.
         with suppress(KeyringError, SignerUnavailable, DatabaseUnavailable):
-            await renew_keys(services.database, services.keyring)
+            await load_keys(services.database, services.keyring)
         services.keeper.nudge()
     members: dict[str, Any] = {
         "kid": call.id,

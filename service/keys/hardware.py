@@ -31,6 +31,9 @@ from service.keys.signer import SignerUnavailable
 # After a failure nothing is asked for so long: a vendor's library may take seconds to fail.
 _PAUSE_SECONDS = 5.0
 _WORK_SECONDS = 120.0
+# A token that is there lets in within milliseconds. Nothing waits longer for one that was away.
+_PATIENCE_SECONDS = 0.25
+_FAULTS = (PKCS11Error, RuntimeError, OSError)
 # Tried again, a wrong PIN would lock the token.
 _REFUSED_PINS = (PinExpired, PinIncorrect, PinInvalid, PinLenRange, PinLocked)
 
@@ -63,6 +66,8 @@ class HardwareKeys:
         self._session: Any = None
         self._failed = False
         self._rests_until = float("-inf")
+        self._login: threading.Thread | None = None
+        self._fault = ""
         self._lock = threading.Lock()
 
     def generate(self, alg: str, bits: int) -> dict[str, Any]:
@@ -82,11 +87,12 @@ class HardwareKeys:
     def sign(self, signer: HardwareSigner, message: bytes) -> bytes:
         """A signature. A key is found again where the token was away. Raises SignerUnavailable."""
         with self._lock:
-            if not self._failed:
+            # A handle of a former session may be another key's by now.
+            if not self._failed and signer.found.session is self._session:
                 try:
                     return make_signature(signer.found, message)
-                except PKCS11Error:
-                    self._failed = True
+                except PKCS11Error as error:
+                    self._failed, self._fault = True, _fault(error)
             found = self._ask(find_pair, signer.public_jwk)
             if found is None:
                 raise SignerUnavailable(f"{self._name} has no key {signer.kid}")
@@ -99,15 +105,41 @@ class HardwareKeys:
 
     def _ask(self, question: Callable[..., Any], *arguments: Any) -> Any:
         self._check_rest()
+        if self._session is None:
+            self._log_in()
+        elif self._failed:
+            self._log_in_beside()
+        if self._failed:
+            raise self._unavailable(self._fault)
         try:
-            if self._session is None or self._failed:
-                self._session = log_in(self._address, afresh=self._failed)
-                self._failed = False
             return question(self._session, *arguments)
-        except (PKCS11Error, RuntimeError, OSError) as error:
-            self._failed = True
-            self._rest(refused=isinstance(error, _REFUSED_PINS))
-            raise SignerUnavailable(f"{self._name} does not answer: {_fault(error)}") from None
+        except _FAULTS as error:
+            self._note(error)
+            raise self._unavailable(self._fault) from None
+
+    def _log_in_beside(self) -> None:
+        """Begin anew in a thread: who asks may be an event loop, and the library take a minute."""
+        if self._login is not None and self._login.is_alive():
+            raise self._unavailable("it is being logged in to")
+        self._login = threading.Thread(target=self._log_in, daemon=True)
+        self._login.start()
+        self._login.join(_PATIENCE_SECONDS)
+
+    def _log_in(self) -> None:
+        try:
+            session = log_in(self._address, afresh=self._failed)
+        except _FAULTS as error:
+            self._note(error)
+        else:
+            self._session, self._failed = session, False
+
+    def _note(self, error: Exception) -> None:
+        self._fault = _fault(error)
+        self._failed = True
+        self._rest(refused=isinstance(error, _REFUSED_PINS))
+
+    def _unavailable(self, fault: str) -> SignerUnavailable:
+        return SignerUnavailable(f"{self._name} does not answer: {fault}")
 
     def _check_rest(self) -> None:
         if self._rests_until == float("inf"):
@@ -137,7 +169,7 @@ class HardwareKeys:
             ours.close()
         if isinstance(answer, _Fault):
             self._rest(refused=answer.refused)
-            raise SignerUnavailable(f"{self._name} does not answer: {answer.text}")
+            raise self._unavailable(answer.text)
         return answer
 
 
@@ -152,7 +184,7 @@ def _work(
 ) -> None:
     try:
         answers.send(work(log_in(address, afresh=False, writing=True), *arguments))
-    except (PKCS11Error, RuntimeError, OSError) as error:
+    except _FAULTS as error:
         answers.send(_Fault(_fault(error), refused=isinstance(error, _REFUSED_PINS)))
 
 

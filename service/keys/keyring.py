@@ -77,18 +77,31 @@ class Keyring:
 
         Raises KeyringError when an active key can't be opened; what it had goes on then, but for
         keys that the database no longer lists. Another key that can't be opened is left out of the
-        key set and named in `faults`. Raises SignerUnavailable when hardware does not answer.
+        key set and named in `faults`. Raises SignerUnavailable when hardware does not answer. The
+        feed's keys are taken over all the same: heartbeats need no hardware.
         """
         keys = [key for key in keys if key.state != "removed" and key.kid not in self._killed]
         listed = {key.kid for key in keys}
         self._keep(lambda kid: kid in listed)
-        self._open(keys)
         begins = {
             key.kid: monotonic + (key.activates_at - now).total_seconds()
             for key in keys
             if key.state == "pending" and now is not None
         }
-        sets = {purpose: self._key_set(keys, purpose, begins) for purpose in (TOKEN, FEED)}
+        self.faults = []
+        sets: dict[str, KeySet] = {}
+        failed: list[KeyringError | SignerUnavailable] = []
+        for purpose in (TOKEN, FEED):
+            of_purpose = [key for key in keys if key.purpose == purpose]
+            try:
+                self._open(of_purpose)
+                sets[purpose] = self._key_set(of_purpose, purpose, begins)
+            except (KeyringError, SignerUnavailable) as error:
+                failed.append(error)
+        if failed:
+            if FEED in sets:
+                self._sets = {**self._sets, FEED: sets[FEED]}
+            raise next((it for it in failed if isinstance(it, KeyringError)), failed[0])
         self._sets, self._confirmed_at = sets, monotonic
         self._listed = tuple(keys)
 
@@ -127,7 +140,7 @@ class Keyring:
 
     def is_loaded(self) -> bool:
         """Whether there are keys at all."""
-        return bool(self._sets)
+        return TOKEN in self._sets
 
     def is_confirmed(self, *, monotonic: float) -> bool:
         """Whether the key set is recent enough to sign tokens with."""
@@ -162,23 +175,20 @@ class Keyring:
 
     def _open(self, keys: Sequence[SigningKey]) -> None:
         """Open each key once; parsing one takes tens of milliseconds."""
-        known = {key.kid: self._signers[key.kid] for key in keys if key.kid in self._signers}
-        self.faults = []
         for key in keys:
-            if key.kid in known:
+            if key.kid in self._signers:
                 continue
             try:
-                known[key.kid] = self.store.open(key)
+                self._signers[key.kid] = self.store.open(key)
             except (KeyringError, SignerUnavailable) as error:
                 if key.state == "active":
                     raise
                 self.faults.append(str(error))
-        self._signers = known
 
     def _key_set(
         self, keys: Sequence[SigningKey], purpose: str, begins: dict[str, float]
     ) -> KeySet:
-        usable = [key for key in keys if key.purpose == purpose and key.kid in self._signers]
+        usable = [key for key in keys if key.kid in self._signers]
         if not any((key.state, key.alg) == ("active", RS256) for key in usable):
             raise KeyringError(f"the database has no active {purpose} key")
         turns = _by_algorithm(

@@ -39,10 +39,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class FoundKey:
-    """A key pair of the token: what it is known by, and the handle that signs."""
+    """A key pair of the token: what it is known by, and the handle that signs, in that session."""
 
     public_jwk: dict[str, Any]
     private: Any
+    session: Any
 
 
 def log_in(address: Address, *, afresh: bool, writing: bool = False) -> Any:
@@ -86,7 +87,7 @@ def find_pair(session: Any, jwk: dict[str, Any]) -> FoundKey | None:
             private = session.get_key(object_class=ObjectClass.PRIVATE_KEY, id=public.id)
         except NoSuchKey:
             continue
-        return FoundKey(_read_public(public), private)
+        return FoundKey(_read_public(public), private, session)
     return None
 
 

@@ -85,9 +85,11 @@ class Registration:
         audience = admin_audience(issuer)
         audiences = tuple(it for it in self.audiences if it != audience)
         scopes = tuple(it for it in self.scopes if it != ADMIN_SCOPE)
+        default_scopes = tuple(it for it in self.default_scopes if it != ADMIN_SCOPE)
         if self.administrator:
             audiences, scopes = (*audiences, audience), (*scopes, ADMIN_SCOPE)
-        return replace(self, audiences=audiences, scopes=scopes)
+            default_scopes = self.default_scopes
+        return replace(self, audiences=audiences, scopes=scopes, default_scopes=default_scopes)
 
     def _identity_faults(self) -> list[Fault]:
         faults: list[Fault] = []

@@ -12,7 +12,12 @@ from service.oauth.client import ADMIN_SCOPE, admin_audience
 from service.sql.clients import lock_client
 from service.sql.connection import Connection
 from tests.conftest import AUDIENCE, register
-from tests.http.administrators import Administrator, assert_admin_refusal, make_administrator
+from tests.http.administrators import (
+    Administrator,
+    assert_admin_refusal,
+    make_administrator,
+    register_administrator,
+)
 from tests.http.forge import is_active, issue
 from tests.sessions import begin, fetch, know_client, make_public, present
 
@@ -222,6 +227,19 @@ async def test_a_change_changes_what_it_names(administrator: Administrator) -> N
     answer = await administrator.ask("PATCH", f"clients/{client.id}", {})
     assert answer.json() == before | changes
     assert await last_event(administrator, client.id) == event
+
+
+async def test_who_does_nothing_but_administer_is_disabled_instead(
+    administrator: Administrator,
+) -> None:
+    """A client without an audience could do nothing: the refusal says what does."""
+    own = f"clients/{(await register_administrator(administrator.app)).id}"
+    answer = await administrator.ask("PATCH", own, {"administrator": False})
+    assert_admin_refusal(answer, "invalid_request", 400, fields={"administrator"})
+    assert "disable it, or name another audience" in answer.json()["fields"]["administrator"]
+    changes = {"administrator": False, "audiences": [AUDIENCE]}
+    answer = await administrator.ask("PATCH", own, changes)
+    assert (answer.json()["administrator"], answer.json()["audiences"]) == (False, [AUDIENCE])
 
 
 async def test_two_changes_at_once_are_both_made(

@@ -1,6 +1,8 @@
 """/admin/keys: the signing keys of a pod of the module's own, which may kill them."""
 
+import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -11,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from service.app import App, open_app
+from service.flows import load_keys
 from service.sql.connection import DatabaseUnavailable
 from tests.conftest import MakeSettings, http_to, until
 from tests.house.test_openapi import check
@@ -116,6 +119,7 @@ async def test_a_rotation_waits_for_the_verifiers_or_does_not(administrator: Adm
 
 async def test_each_algorithm_rotates_by_itself(administrator: Administrator) -> None:
     """Nobody asked for ES256 so far, so that there is no key of it."""
+    await kid_of(administrator, "pending")
     before = await keys_of(administrator)
     answer = await administrator.post("keys/rotate", alg="ES256", now=True)
     assert_admin_refusal(answer, "temporarily_unavailable", 503)
@@ -178,10 +182,33 @@ async def test_a_killed_key_is_dead_also_when_the_next_can_t_be_read(
     async def fail(*_: object) -> None:
         raise DatabaseUnavailable("PostgreSQL is away")
 
-    monkeypatch.setattr("service.http.admin_keys.renew_keys", fail)
+    monkeypatch.setattr("service.http.admin_keys.load_keys", fail)
     answer = await administrator.post(f"keys/{active}/kill")
     assert (answer.status_code, answer.json()["killed"]) == (200, True)
     assert_admin_refusal(await administrator.get("keys"), "invalid_token", 401)
+
+
+async def test_the_news_of_a_death_wait_for_no_new_key(
+    administrator: Administrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DIST-6: a long RSA key takes seconds to make, hardware a minute."""
+    active = await kid_of(administrator, "active")
+    await kid_of(administrator, "pending")
+    may_go_on, generate = threading.Event(), load_keys._generate
+
+    def wait(*arguments: Any) -> Any:
+        may_go_on.wait(20)
+        return generate(*arguments)
+
+    monkeypatch.setattr(load_keys, "_generate", wait)
+    number = "SELECT number FROM revocations WHERE kind = 'kid' AND subject = $1"
+    try:
+        async with asyncio.timeout(5):
+            assert (await administrator.post(f"keys/{active}/kill")).json()["killed"]
+            while await fetch(administrator.app, number, active) is None:
+                await administrator.app.services.keeper.tick()
+    finally:
+        may_go_on.set()
 
 
 async def test_an_unknown_key_is_not_found(administrator: Administrator) -> None:

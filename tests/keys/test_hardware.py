@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import jwt
 import pkcs11
 import pytest
 from pkcs11 import Attribute, ObjectClass
-from pkcs11.exceptions import AttributeSensitive
+from pkcs11.exceptions import AttributeSensitive, DeviceRemoved
 
 from service.app import open_database
 from service.flows.load_keys import create_missing_keys, load_keys
@@ -129,6 +132,65 @@ def test_a_token_that_was_away_is_logged_in_to_again(
     monkeypatch.setattr(hardware, "_rests_until", 0)
     assert len(signer.sign(b"message")) == 64
     assert len(signer.sign(b"message")) == 64
+
+
+def test_nobody_waits_for_a_token_that_was_away(
+    hardware: HardwareKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vendor's library may take a minute to fail, and an event loop would stand still."""
+    signer = hardware.open(hardware.generate(ES256, 0))
+    assert signer is not None
+    is_there, logins = threading.Event(), []
+
+    def hang(*arguments: Any, **named: Any) -> Any:
+        logins.append(named)
+        is_there.wait(20)
+        return log_in(*arguments, **named)
+
+    def fail(*_: object) -> bytes:
+        raise DeviceRemoved
+
+    with monkeypatch.context() as away:
+        away.setattr("service.keys.hardware.log_in", hang)
+        away.setattr("service.keys.hardware.make_signature", fail)
+        began = time.monotonic()
+        for _ in range(50):
+            with pytest.raises(SignerUnavailable, match="does not answer"):
+                signer.sign(b"message")
+        assert time.monotonic() - began < 5
+        assert len(logins) == 1
+    is_there.set()
+    assert hardware._login is not None
+    hardware._login.join(20)
+    assert len(signer.sign(b"message")) == 64
+
+
+def test_after_an_outage_each_key_is_found_again_and_one_login_serves_all(
+    token: SoftHsm, hardware: HardwareKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handle from before may be another key's since: none is used."""
+    jwks = [hardware.generate(alg, 2048) for alg in (RS256, ES256, ES256)]
+    signers = [hardware.open(jwk) for jwk in jwks]
+    token.take_away()
+    try:
+        for signer in signers:
+            with pytest.raises(SignerUnavailable):
+                signer.sign(b"message")
+    finally:
+        token.bring_back()
+    monkeypatch.setattr(hardware, "_rests_until", 0)
+    logins = []
+
+    def count(*arguments: Any, **named: Any) -> Any:
+        logins.append(named)
+        return log_in(*arguments, **named)
+
+    monkeypatch.setattr("service.keys.hardware.log_in", count)
+    for signer in [*reversed(signers), *signers]:
+        made = sign(signer, "at+jwt", {"n": 1})
+        jwk = jwt.PyJWK(signer.public_jwk)
+        assert jwt.decode(made, jwk, algorithms=[signer.alg]) == {"n": 1}
+    assert len(logins) == 1
 
 
 @pytest.mark.parametrize("first", ["open", "generate"])

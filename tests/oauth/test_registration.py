@@ -136,6 +136,10 @@ def test_what_administration_needs_comes_and_goes_with_the_mark() -> None:
     assert (marked.audiences[-1], marked.scopes[-1]) == (f"{ISSUER}/admin", "watchword:admin")
     assert marked.faults(ISSUER) == []
     assert replace(marked, administrator=False).for_administration(ISSUER) == WELL
+    by_default = replace(marked, default_scopes=("watchword:admin",))
+    assert by_default.for_administration(ISSUER) == by_default
+    lost = replace(by_default, administrator=False).for_administration(ISSUER)
+    assert lost == replace(WELL, default_scopes=())
 
 
 WEB = replace(

@@ -35,7 +35,7 @@ class Live(Deployment):
             *("clients", "create", name, "--name", "Notebook", "--audience", AUDIENCE),
             *(*grants, *scopes, "--redirect-uri", redirect_uri, *options),
         )
-        return name, said.split()[-1]
+        return name, "" if "--public" in options else said.split()[-1]
 
     def make_user(self) -> str:
         """The name of a new user."""

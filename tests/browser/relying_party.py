@@ -107,9 +107,7 @@ class RelyingParty:
         told = self.http.post(
             self.metadata["introspection_endpoint"], data={"token": token}, auth=self.client
         )
-        about = self.http.get(
-            self.metadata["userinfo_endpoint"], headers={"Authorization": bearer}
-        )
+        about = self.http.get(self.metadata["userinfo_endpoint"], headers={"Authorization": bearer})
         refreshed = self.refresh(login)
         statuses = (about.status_code, refreshed.status_code)
         return told.json() == {"active": False} and statuses == (401, 400)

@@ -85,20 +85,22 @@ def apache(folder: Path, port: int, settings: dict[str, str]) -> Iterator[str]:
     assert faults == []
 
 
-@pytest.mark.parametrize("mode", ["query", "form_post"])
+@pytest.mark.parametrize(("mode", "pkce"), [("query", True), ("form_post", True), ("query", False)])
 def test_an_application_behind_it(
-    mode: str, live: Live, backend: int, visitor: Visitor, tmp_path: Path
+    mode: str, pkce: bool, live: Live, backend: int, visitor: Visitor, tmp_path: Path
 ) -> None:
-    """IOP-11, AUTHZ-15, RPL-1."""
+    """IOP-11, AUTHZ-15, CONF-3, RPL-1."""
     name, port = live.make_user(), free_port()
     app, callback, bye = (f"http://127.0.0.1:{port}/{it}" for it in ("app/", "oidc", "bye"))
-    client_id, secret = live.make_web_client(callback, "--post-logout-redirect-uri", bye)
+    waiver = () if pkce else ("--no-pkce",)
+    client_id, secret = live.make_web_client(callback, "--post-logout-redirect-uri", bye, *waiver)
     settings = {
         "ISSUER": live.issuer,
         "CLIENT_ID": client_id,
         "CLIENT_SECRET": secret,
         "PASSPHRASE": secrets.token_urlsafe(16),
         "RESPONSE_MODE": mode,
+        "PKCE": "OIDCPKCEMethod S256" if pkce else "",
         "USER": name,
         "BACKEND": str(backend),
     }

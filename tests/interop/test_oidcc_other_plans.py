@@ -120,7 +120,7 @@ def signed_by_another(suite: Suite, login: Login) -> str:
     return sign(key, "JWT", login.claims)
 
 
-@pytest.mark.parametrize("what", ["bad_uri", "query_added", "no_hint", "modified", "bad_hint"])
+@pytest.mark.parametrize("what", ["bad_uri", "uri_with_query", "no_hint", "modified", "bad_hint"])
 async def test_oidcc_rp_initiated_logout_refused(suite: Suite, what: str) -> None:
     """RPL-1, ATK-67: no redirect, and what proves nothing signs nobody out.
 
@@ -130,12 +130,12 @@ async def test_oidcc_rp_initiated_logout_refused(suite: Suite, what: str) -> Non
     login = await suite.log_in()
     changes: dict[str, dict[str, str | None]] = {
         "bad_uri": {"post_logout_redirect_uri": "https://app.example/another"},
-        "query_added": {"post_logout_redirect_uri": f"{BYE}?foo=bar"},
+        "uri_with_query": {"post_logout_redirect_uri": f"{BYE}?foo=bar"},
         "no_hint": {"id_token_hint": None},
         "modified": {"id_token_hint": unsigned(login.id_token)},
         "bad_hint": {"id_token_hint": signed_by_another(suite, login)},
     }
     answer = await sign_out(suite, login, **changes[what])
     assert (answer.status_code, "location" in answer.headers) == (200, False)
-    proven = what in {"bad_uri", "query_added"}
+    proven = what in {"bad_uri", "uri_with_query"}
     assert await is_signed_out(suite) is proven

@@ -4,6 +4,7 @@ Nobody is signed out by another site without a proof or a question (logout CSRF,
 """
 
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from service.flows.read_hint import read_hint
 from service.http.page import SIGN_ON_COOKIE, Reply, Visit
@@ -17,6 +18,8 @@ from service.pages import paths
 from service.pages.views import Application, ConfirmSignOut, SignedOut
 
 _MAX_STATE = 2048
+# What a client may send.
+_ASKED = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,8 @@ async def end_session_by_form(visit: Visit) -> Reply:
     """The same by POST (RPL-1), or what the user decided on a page of ours."""
     decision = visit.form.get("decision")
     if decision is None:
+        if await visit.sign_on() is None:
+            return _come_back(visit)
         return await _answer(visit, await _read(visit))
     visit.check_site()
     sign_on = await visit.check_form()
@@ -70,6 +75,16 @@ async def _answer(visit: Visit, asked: _Asked) -> Reply:
         application=asked.application,
     )
     return Reply(page=page)
+
+
+def _come_back(visit: Visit) -> Reply:
+    """To the same by GET, with our cookies, which browsers keep from another site's POST.
+
+    Without them nobody seems to be signed on who is.
+    """
+    sent = [(name, value) for name in _ASKED if (value := visit.form.get(name))]
+    query = f"?{urlencode(sent)}" if sent else ""
+    return Reply(location=f"{visit.services.path}{paths.SIGN_OUT}{query}")
 
 
 async def _sign_out(visit: Visit, sign_on: SignOn) -> None:

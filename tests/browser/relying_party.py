@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -17,6 +18,9 @@ import httpx
 import jwt
 
 SCOPE = "openid profile email offline_access orders:read"
+
+
+PAGE = '<!doctype html><html lang="en"><title>Notebook</title><link rel="icon" href="data:,">{}'
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,11 @@ class RelyingParty:
         """The URL that signs a user out."""
         query = {"client_id": self.client[0], **query}
         return f"{self.metadata['end_session_endpoint']}?{urlencode(query)}"
+
+    def by_form(self, url: str) -> str:
+        """A page of the relying party that sends the same by POST."""
+        to, _, query = url.partition("?")
+        return f"{self.url}/send?{urlencode({'to': to})}&{query}"
 
     def take(self, method: str, answer: dict[str, str]) -> str:
         """What the browser is sent to with an authorization response."""
@@ -127,6 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
         path, query = urlsplit(self.path).path, dict(parse_qsl(urlsplit(self.path).query))
         if path == "/callback":
             self._go(self.party.take("GET", query))
+        elif path == "/send":
+            self._send(PAGE.format(self._form(query.pop("to"), query)))
         else:
             self._show(path.strip("/") or "home", query)
 
@@ -141,10 +152,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _show(self, name: str, query: dict[str, str]) -> None:
-        body = (
-            f'<!doctype html><html lang="en"><title>{name}</title><link rel="icon" href="data:,">'
-            f"<h1>{name}</h1><pre>{json.dumps(query)}</pre></html>"
-        ).encode()
+        self._send(PAGE.format(f"<h1>{name}</h1><pre>{escape(json.dumps(query))}</pre>"))
+
+    def _form(self, to: str, fields: dict[str, str]) -> str:
+        """A form of another site than the pod's, which sends what a link would have sent."""
+        inputs = (
+            f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
+            for name, value in fields.items()
+        )
+        return f'<form method="post" action="{escape(to)}">{"".join(inputs)}<button>Send</button>'
+
+    def _send(self, page: str) -> None:
+        body = page.encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(body)))

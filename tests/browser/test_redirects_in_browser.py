@@ -72,3 +72,39 @@ def test_an_app_may_listen_at_any_loopback_address(mode: str, open_tab: Open, li
         tab.sign_in(live.make_user())
         tab.press("Allow")
         tab.page.wait_for_url(f"{party.url}/welcome")
+
+
+def test_a_client_may_ask_by_a_form_of_its_own_site(
+    open_tab: Open, live: Live, party: RelyingParty
+) -> None:
+    """AUTHZ-1: our cookies don't come with it, so that it is asked again without the form."""
+    tab, name = open_tab(), live.make_user()
+    for _ in range(2):  # nobody is signed on, then somebody is
+        tab.page.goto(party.by_form(party.start()))
+        tab.press("Send")
+        if not party.logins:
+            tab.sign_in(name)
+        tab.press("Allow")
+        tab.page.wait_for_url(f"{party.url}/welcome")
+    assert [it.about["preferred_username"] for it in party.logins] == [name, name]
+
+
+def test_a_client_may_sign_its_user_out_by_a_form_of_its_own_site(
+    open_tab: Open, live: Live, party: RelyingParty
+) -> None:
+    """RPL-1: for all that our cookies don't come with it."""
+    tab = open_tab()
+    tab.page.goto(party.start())
+    tab.sign_in(live.make_user())
+    tab.press("Allow")
+    tab.page.wait_for_url(f"{party.url}/welcome")
+    wish = {"post_logout_redirect_uri": f"{party.url}/bye", "state": "ö +&"}
+    tab.page.goto(party.by_form(party.end_session(**wish)))
+    tab.press("Send")
+    assert tab.title() == "Sign out"  # nothing proves whose wish it is
+    hint = party.logins[-1].tokens["id_token"]
+    tab.page.goto(party.by_form(party.end_session(id_token_hint=hint, **wish)))
+    tab.press("Send")
+    tab.page.wait_for_url(f"{party.url}/bye?state=%C3%B6+%2B%26")
+    tab.page.goto(party.start(prompt="none"))
+    assert party.answers[-1][1]["error"] == "login_required"

@@ -2,7 +2,7 @@
 # The servers of the system, for the slow tests that run on them too: Debian's PostgreSQL and Redis;
 # its browser, for the tests of examples/web; its Node, for those of examples/node; its Prometheus;
 # nginx and HAProxy, for those of updates; faketime, for clocks that differ; SoftHSM, for keys in
-# hardware.
+# hardware; Apache's mod_auth_openidc, a client of the code flow.
 # Installs only what is missing, and leaves no service running that it brought.
 set -euo pipefail
 
@@ -15,6 +15,8 @@ command -v nginx >/dev/null || command -v /usr/sbin/nginx >/dev/null || missing+
 command -v haproxy >/dev/null || command -v /usr/sbin/haproxy >/dev/null || missing+=(haproxy)
 command -v faketime >/dev/null || missing+=(faketime)
 command -v softhsm2-util >/dev/null || missing+=(softhsm2)
+{ [ -e /usr/lib/apache2/modules/mod_auth_openidc.so ] && [ -x /usr/sbin/apache2 ]; } ||
+    missing+=(libapache2-mod-auth-openidc)
 { command -v node && command -v npm; } >/dev/null || missing+=(nodejs npm)
 # Ubuntu has it as a snap alone.
 if grep -qsx 'ID=debian' /etc/os-release && ! command -v chromium >/dev/null; then missing+=(chromium); fi

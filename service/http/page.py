@@ -59,9 +59,8 @@ _SEE_OTHER = 303
 class Reply:
     """A page, or where the browser goes instead.
 
-    `targets`: beside this server, where a form of the page may lead in the end: browsers hold
-    redirects that follow a form to its form-action. `nonce`: of the one script of a page whose form
-    is for the targets alone.
+    `targets`: beside this server, where a form of the page may lead in the end. `nonce`: of the one
+    script of a page whose form is for the targets alone.
     """
 
     page: Page | None = None
@@ -242,13 +241,25 @@ def render(visit: Visit, reply: Reply) -> Response:
 
 def _guards(reply: Reply) -> Headers:
     script = f"; script-src 'nonce-{reply.nonce}'" if reply.nonce else ""
-    targets = " ".join(reply.targets if reply.nonce else ("'self'", *reply.targets))
     policy = (
         "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; "
-        f"base-uri 'none'; form-action {targets}{script}"
+        f"base-uri 'none'{_form_action(reply)}{script}"
     )
     return (
         (b"content-security-policy", policy.encode("ascii")),
         (b"x-frame-options", b"DENY"),
         (b"cross-origin-opener-policy", b"same-origin"),
     )
+
+
+def _form_action(reply: Reply) -> str:
+    """Where forms may lead, as far as that can be said.
+
+    Browsers hold every redirect that follows a form to it, those of the client too, which may send
+    its user on to any site: a page with such a form can't name them all (AUTHZ-16).
+    """
+    if reply.nonce is None:
+        return "" if reply.targets else "; form-action 'self'"
+    # A policy has no spelling for an IPv6 address, which is this device's own.
+    named = ("http:" if target.startswith("http://[") else target for target in reply.targets)
+    return f"; form-action {' '.join(named)}"

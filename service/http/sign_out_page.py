@@ -66,7 +66,8 @@ async def end_session_by_form(visit: Visit) -> Reply:
     decision = visit.form.get("decision")
     if decision is None:
         sent = [(name, value) for name in _PARAMETERS if (value := visit.form.get(name))]
-        return Reply(location=with_parameters(f"{visit.services.path}{paths.SIGN_OUT}", sent))
+        here = f"{visit.services.path}{paths.SIGN_OUT}"
+        return Reply(location=with_parameters(here, sent) if sent else here)
     visit.check_site()
     sign_on = await visit.check_form()
     if decision == "stay":

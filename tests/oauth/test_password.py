@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.oauth import password as rules
@@ -248,6 +248,7 @@ def test_a_judgement_is_none_or_one_sentence_without_the_password(text: str) -> 
     assert found is None or len(text) < 15 or text not in found
 
 
+@example("\N{MATHEMATICAL FRAKTUR CAPITAL A}")
 @given(st.text(max_size=40))
 def test_folding_twice_changes_nothing(text: str) -> None:
     assert fold(fold(text)) == fold(text)

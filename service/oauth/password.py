@@ -96,7 +96,7 @@ def password_fault(password: str, *, common: Container[str], about: Iterable[str
 
 def fold(text: str) -> str:
     """The text without regard to case, as the blocklist has it (PW-3)."""
-    # Twice: mathematical and circled capitals are letters with a small one only once they are plain.
+    # Twice: mathematical capitals have small letters only once they are plain.
     plain = unicodedata.normalize("NFKC", text.casefold())
     return unicodedata.normalize("NFKC", plain.casefold())
 

@@ -15,6 +15,8 @@ from tests.browser.live import PASSWORD, Live, open_live
 from tests.browser.relying_party import RelyingParty, open_relying_party
 from tests.pages.test_in_browser import AXE, axe  # noqa: F401 (the fixture)
 
+playwright = pytest.importorskip("playwright.sync_api", reason="make the environment again")
+
 CHROMIUM = shutil.which("chromium")
 
 
@@ -35,7 +37,6 @@ def party(live: Live) -> Iterator[RelyingParty]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="make the environment again")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM)
         yield browser
@@ -68,8 +69,9 @@ class Tab:
     def press(self, button: str) -> None:
         self.page.get_by_role("button", name=button, exact=True).click()
 
-    def title(self) -> str:
-        return self.page.title().partition(" · ")[0]
+    def is_at(self, title: str) -> None:
+        """Wait for the hosted page of this title."""
+        playwright.expect(self.page).to_have_title(re.compile(f"^{title} · "))
 
     def register(self, name: str) -> None:
         """Fill in the page to register and send it."""

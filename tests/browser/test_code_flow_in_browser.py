@@ -41,12 +41,12 @@ def test_from_registration_to_signing_out_everywhere(
     """AUTHZ-16, AUTHZ-17, LOGIN-3."""
     tab, name = open_tab(scripts=scripts), new_name()
     tab.page.goto(party.start())
-    assert tab.title() == "Sign in"
+    tab.is_at("Sign in")
     tab.look("1-sign-in")
     tab.page.get_by_role("link", name="Create an account").click()
     tab.look("2-register")
     tab.register(name)
-    assert tab.title() == "Allow access"
+    tab.is_at("Allow access")
     tab.look("3-consent")
     tab.press("Allow")
     tab.page.wait_for_url(f"{party.url}/welcome")
@@ -87,13 +87,13 @@ def change_password(tab: Tab) -> None:
 def sign_out_everywhere(tab: Tab, party: RelyingParty, login: Login) -> None:
     tab.page.goto(f"{party.issuer}/account")
     tab.press("Sign out everywhere")
-    assert tab.title() == "Signed out"
+    tab.is_at("Signed out")
     tab.look("6-signed-out")
     assert party.is_dead(login)
     tab.page.goto(party.start(prompt="none"))
     assert party.answers[-1][1]["error"] == "login_required"
     tab.page.goto(f"{party.issuer}/account")
-    assert tab.title() == "Sign in"
+    tab.is_at("Sign in")
 
 
 def test_the_client_signs_its_user_out(
@@ -103,10 +103,10 @@ def test_the_client_signs_its_user_out(
     tab, name = open_tab(scripts=scripts), live.make_user()
     login = log_in(tab, party, name)
     tab.page.goto(party.end_session(post_logout_redirect_uri=f"{party.url}/bye", state="ö +&"))
-    assert tab.title() == "Sign out"  # nothing proves whose wish it is
+    tab.is_at("Sign out")  # nothing proves whose wish it is
     tab.look("1-asked")
     tab.press("Cancel")
-    assert tab.title() == "Your account"
+    tab.is_at("Your account")
     hint = login.tokens["id_token"]
     tab.page.goto(
         party.end_session(
@@ -117,7 +117,7 @@ def test_the_client_signs_its_user_out(
     tab.page.goto(party.start(prompt="none"))
     assert party.answers[-1][1]["error"] == "login_required"
     tab.page.goto(party.end_session())
-    assert tab.title() == "Signed out"
+    tab.is_at("Signed out")
 
 
 def test_a_user_who_does_not_allow_it(
@@ -131,7 +131,7 @@ def test_a_user_who_does_not_allow_it(
     tab.page.wait_for_url(f"{party.url}/refused?error=access_denied")
     assert party.logins == []
     tab.page.go_back()
-    assert tab.title() == "This sign-in is over"
+    tab.is_at("This sign-in is over")
     tab.look("1-over")
     tab.expected.append(400)
 
@@ -145,10 +145,12 @@ def test_the_answer_comes_as_a_form(
     tab.sign_in(live.make_user())
     tab.press("Allow")
     if not scripts:
+        tab.is_at("One moment")
         tab.look("1-form-post")
         tab.press("Continue")
     tab.page.wait_for_url(f"{party.url}/welcome")
-    tab.page.goto(party.start(response_mode="form_post", prompt="none", scope="openid"))
+    silent = party.start(response_mode="form_post", prompt="none", scope="openid")
+    tab.page.goto(silent, wait_until="commit")  # the form goes before all is loaded
     if not scripts:
         tab.press("Continue")
     tab.page.wait_for_url(f"{party.url}/**")
@@ -165,7 +167,7 @@ def test_going_back_after_a_code_gives_no_other(
     log_in(tab, party, live.make_user())
     for _ in range(2):  # to the consent page, and to that of the password
         tab.page.go_back()
-        assert tab.title() == "This sign-in is over"
+        tab.is_at("This sign-in is over")
         tab.expected.append(400)
     assert len(party.answers) == 1
 
@@ -177,7 +179,7 @@ def test_the_client_wants_the_password_once_more(
     tab, name = open_tab(scripts=scripts), live.make_user()
     first = log_in(tab, party, name)
     tab.page.goto(party.start(prompt="login"))
-    assert tab.title() == "Confirm that it's you"
+    tab.is_at("Confirm that it's you")
     tab.look("1-again")
     tab.field("Password").fill("not this one, certainly")
     tab.press("Confirm")
@@ -201,11 +203,13 @@ def test_somebody_else_at_the_same_browser(
     tab, names = open_tab(scripts=scripts), [live.make_user(), live.make_user(), live.make_user()]
     first = log_in(tab, party, names[0])
     tab.page.goto(party.start())
+    tab.is_at("Allow access")
     assert names[0] in tab.page.locator("main").inner_text()
     tab.press("Not you?")
-    assert tab.title() == "Sign in"
+    tab.is_at("Sign in")
     tab.look("1-somebody-else")
     tab.sign_in(names[1])
+    tab.is_at("Allow access")
     assert names[1] in tab.page.locator("main").inner_text()
     tab.press("Allow")
     tab.page.wait_for_url(f"{party.url}/welcome")

@@ -37,4 +37,4 @@ def _answer(
         nonce=nonce,
         application=Application(name=client_name, host=origin_of(uri)),
     )
-    return Reply(page=page, targets=(form_action_of(uri),), nonce=nonce)
+    return Reply(page=page, form_action=form_action_of(uri), nonce=nonce)

@@ -2,7 +2,7 @@
 
 from service.http.authorize import Asked, find_asked, find_step, grant, refuse, request_over
 from service.http.page import Reply, Visit
-from service.http.page_parts import asking, person_of, targets_of
+from service.http.page_parts import asking, form_action_for, person_of
 from service.http.sign_in_pages import show_other_sign_in
 from service.oauth.authorization_request import AuthorizationRequest
 from service.oauth.errors import AccessDenied, InvalidRequest
@@ -82,7 +82,7 @@ def _page(visit: Visit, asked: Asked, request: AuthorizationRequest, sign_on: Si
             person=person_of(sign_on),
             scopes=tuple(AskedScope(value=value) for value in request.scope),
         ),
-        targets=targets_of(asked),
+        form_action=form_action_for(asked),
     )
 
 

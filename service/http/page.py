@@ -51,6 +51,8 @@ _PARAMETERS = frozenset(
     }
 )
 _SAFE = frozenset({"GET", "HEAD"})
+# As a source of Content Security Policy: this server.
+OURS = "'self'"
 _HTML = (b"content-type", b"text/html; charset=utf-8")
 _SEE_OTHER = 303
 
@@ -59,15 +61,15 @@ _SEE_OTHER = 303
 class Reply:
     """A page, or where the browser goes instead.
 
-    `targets`: beside this server, where a form of the page may lead in the end. `nonce`: of the one
-    script of a page whose form is for the targets alone.
+    `form_action`: where a form of the page may lead; None where that can't be said (AUTHZ-16).
+    `nonce`: of the page's one script, if it has one.
     """
 
     page: Page | None = None
     location: str | None = None
     status: int = 200
     headers: Headers = ()
-    targets: tuple[str, ...] = ()
+    form_action: str | None = OURS
     nonce: str | None = None
 
 
@@ -240,26 +242,14 @@ def render(visit: Visit, reply: Reply) -> Response:
 
 
 def _guards(reply: Reply) -> Headers:
+    form_action = f"; form-action {reply.form_action}" if reply.form_action else ""
     script = f"; script-src 'nonce-{reply.nonce}'" if reply.nonce else ""
     policy = (
         "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; "
-        f"base-uri 'none'{_form_action(reply)}{script}"
+        f"base-uri 'none'{form_action}{script}"
     )
     return (
         (b"content-security-policy", policy.encode("ascii")),
         (b"x-frame-options", b"DENY"),
         (b"cross-origin-opener-policy", b"same-origin"),
     )
-
-
-def _form_action(reply: Reply) -> str:
-    """Where forms may lead, as far as that can be said.
-
-    Browsers hold every redirect that follows a form to it, those of the client too, which may send
-    its user on to any site: a page with such a form can't name them all (AUTHZ-16).
-    """
-    if reply.nonce is None:
-        return "" if reply.targets else "; form-action 'self'"
-    # A policy has no spelling for an IPv6 address, which is this device's own.
-    named = ("http:" if target.startswith("http://[") else target for target in reply.targets)
-    return f"; form-action {' '.join(named)}"

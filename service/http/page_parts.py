@@ -1,7 +1,8 @@
 """What several pages show: the client that asks, the user, what is wrong with a field."""
 
 from service.http.authorize import Asked
-from service.oauth.redirect_uri import assures_identity, form_action_of, origin_of
+from service.http.page import OURS
+from service.oauth.redirect_uri import assures_identity, origin_of
 from service.oauth.sign_on import SignOn
 from service.oauth.user import Profile
 from service.pages.views import Application, Fault, Faults, Person
@@ -23,9 +24,13 @@ def asking(asked: Asked | None) -> Application | None:
     return application_of(asked.client.name, asked.target.redirect_uri) if asked else None
 
 
-def targets_of(asked: Asked | None) -> tuple[str, ...]:
-    """Where a form leads beside this server: browsers hold the redirects after it to that."""
-    return (form_action_of(asked.target.redirect_uri),) if asked else ()
+def form_action_for(asked: Asked | None) -> str | None:
+    """Where a form on the way to a client may lead: that can't be said.
+
+    Browsers hold every redirect that follows a form to its page's form-action, those of the client
+    too, which may send its user on to any site: a page can't name them all (AUTHZ-16).
+    """
+    return None if asked else OURS
 
 
 def person_of(sign_on: SignOn) -> Person:

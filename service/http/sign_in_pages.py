@@ -9,7 +9,7 @@ from service.http.authorize import CONTINUE, Asked, find_asked, request_over
 from service.http.device import describe_device
 from service.http.error_responses import as_refusal, retry_after_header
 from service.http.page import SIGN_ON_COOKIE, Reply, Visit, error_page
-from service.http.page_parts import asking, in_order, person_of, profile_faults, targets_of
+from service.http.page_parts import asking, form_action_for, in_order, person_of, profile_faults
 from service.oauth.errors import (
     AccessDenied,
     InvalidRequest,
@@ -145,7 +145,7 @@ async def _sign_on(visit: Visit, user: KnownUser, before: SignOn | None) -> Repl
 
 
 def _sign_in_page(visit: Visit, asked: Asked | None, sign_on: SignOn | None) -> Reply:
-    return Reply(page=_sign_in_view(visit, asked, sign_on), targets=targets_of(asked))
+    return Reply(page=_sign_in_view(visit, asked, sign_on), form_action=form_action_for(asked))
 
 
 def _sign_in_view(visit: Visit, asked: Asked | None, sign_on: SignOn | None) -> SignIn:
@@ -182,7 +182,7 @@ def _again(visit: Visit, asked: Asked | None, before: SignOn | None, error: Exce
         page=replace(view, problem=problem, retry_after=refusal.retry_after),
         status=status,
         headers=(retry_after_header(refusal),) if late else (),
-        targets=targets_of(asked),
+        form_action=form_action_for(asked),
     )
 
 
@@ -196,7 +196,7 @@ def _register_page(visit: Visit, asked: Asked | None, profile: Profile, faults: 
         full_name=profile.full_name or "",
         faults=in_order(faults, _FIELDS),
     )
-    return Reply(page=page, status=400 if faults else 200, targets=targets_of(asked))
+    return Reply(page=page, status=400 if faults else 200, form_action=form_action_for(asked))
 
 
 def _closed(visit: Visit) -> Reply:

@@ -169,23 +169,3 @@ async def test_nothing_is_posted_to_a_scheme_of_an_app(app: App) -> None:
     answer = await someone.ask(native, PKCE, redirect_uri=uri, response_mode="form_post")
     assert answer.headers["location"].startswith(f"{uri}?error=invalid_request&")
     assert await count(app, COUNT_CODES, native.id) == 0
-
-
-@pytest.mark.parametrize(
-    ("uri", "target"),
-    [
-        ("http://127.0.0.1:8080/cb", "http://127.0.0.1:8080"),
-        ("http://[::1]:8080/cb", "http:"),
-        ("com.example.app:/callback", "com.example.app:"),
-    ],
-)
-async def test_pages_let_their_forms_lead_to_the_client(app: App, uri: str, target: str) -> None:
-    """AUTHZ-16: browsers hold what follows a form to its policy, which has no IPv6 address."""
-    members: dict[str, Any] = {"type": "public"}
-    native = await make_web_client(app, redirect_uris=(uri,), **members)
-    browser = visitor(app)
-    page = await browser.follow(
-        await browser.get("/authorize", **request_of(native, PKCE, redirect_uri=uri))
-    )
-    assert_page(page, 200)
-    assert page.headers["content-security-policy"].endswith(f"form-action 'self' {target}")

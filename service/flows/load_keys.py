@@ -59,7 +59,7 @@ async def create_missing_keys(database: Database, store: KeyStore) -> None:
         try:
             await _create(database, store, it, now)
         except SignerUnavailable as error:  # hardware may have one algorithm and not the other
-            failed = error
+            failed = failed or error
     if failed is not None:
         raise failed
 

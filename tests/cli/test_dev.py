@@ -28,6 +28,8 @@ DEMO = {
 
 # What it says before each part of the start.
 STEPS = ("PostgreSQL …", "Redis …", "master keys …", "schema …", "demo clients …")
+# Those that stop it, in turn: each start that a test makes takes seconds.
+SIGNALS = (signal.SIGTERM, signal.SIGINT) * 4
 
 
 def listening(host: str) -> socket.socket:
@@ -115,10 +117,12 @@ def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("moment", [*STEPS, "Watchword serves", '"event":"ready"'])
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [*zip([*STEPS, "Watchword serves", '"event":"ready"'], SIGNALS, strict=False)],
+)
 def test_a_signal_at_any_moment_leaves_nothing_behind(
-    tmp_path: Path, number: signal.Signals, moment: str
+    tmp_path: Path, moment: str, number: signal.Signals
 ) -> None:
     server = Development(tmp_path, free_port())
     server.wait_until_said(moment)
@@ -134,10 +138,11 @@ def test_a_signal_at_any_moment_leaves_nothing_behind(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3, 0.6, 0.9, 1.1, 1.3, 1.6])
+@pytest.mark.parametrize(
+    ("seconds", "number"), [*zip([0.0, 0.1, 0.3, 0.6, 0.9, 1.1, 1.3, 1.6], SIGNALS, strict=False)]
+)
 def test_a_signal_after_any_time_leaves_nothing_behind(
-    tmp_path: Path, number: signal.Signals, seconds: float
+    tmp_path: Path, seconds: float, number: signal.Signals
 ) -> None:
     server = Development(tmp_path, free_port())
     time.sleep(seconds)  # the moment itself is what is tried

@@ -1,6 +1,6 @@
 """Every page in a real browser, at three widths, in both themes: all fits, and axe is content.
 
-The pictures stay in PAGES_PICTURES where that names a folder: look at them.
+Where PAGES_PICTURES names a folder, pictures of them all are taken to it: look at them.
 """
 
 import os
@@ -80,11 +80,9 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (folder / "node_modules/axe-core/axe.min.js").read_text()
 
 
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    folder = Path(os.environ.get("PAGES_PICTURES", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def take_picture(page: Any, name: str) -> None:
+    if folder := os.environ.get("PAGES_PICTURES"):
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
 class Site:
@@ -154,13 +152,13 @@ def each_look(page: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", [*PAGES, *HOSTILE])
-def test_nothing_overflows_without_javascript(name: str, open_page: Open, pictures: Path) -> None:
+def test_nothing_overflows_without_javascript(name: str, open_page: Open) -> None:
     """ATK-74: names that were made to break the page don't."""
     page = open_page(name, BRANDS["watchword"], java_script_enabled=False)
     for details in page.locator("details").all():
         details.locator("summary").first.click()
     for look in each_look(page):
-        page.screenshot(path=pictures / f"{name}-{look}.png", full_page=True)
+        take_picture(page, f"{name}-{look}")
         assert page.evaluate(OVERFLOWS) == [], look
 
 
@@ -176,24 +174,20 @@ def test_axe_finds_nothing_to_complain_of(name: str, open_page: Open, axe: str) 
 
 @pytest.mark.parametrize("brand", BRANDS)
 @pytest.mark.parametrize("name", ["sign_in_wrong", "consent", "account"])
-def test_every_accent_can_be_read(
-    brand: str, name: str, open_page: Open, axe: str, pictures: Path
-) -> None:
+def test_every_accent_can_be_read(brand: str, name: str, open_page: Open, axe: str) -> None:
     page = open_page(name, BRANDS[brand])
     page.evaluate(axe)
     for look in each_look(page):
-        page.screenshot(path=pictures / f"{name}-{brand}-{look}.png", full_page=True)
+        take_picture(page, f"{name}-{brand}-{look}")
         assert page.evaluate(AXE) == [], look
 
 
 @pytest.mark.parametrize("name", ["sign_in_wrong", "consent", "account", "hostile_account"])
-def test_it_fits_where_people_write_from_right_to_left(
-    name: str, open_page: Open, pictures: Path
-) -> None:
+def test_it_fits_where_people_write_from_right_to_left(name: str, open_page: Open) -> None:
     page = open_page(name, BRANDS["watchword"], java_script_enabled=False)
     page.evaluate("document.documentElement.dir = 'rtl'")
     for look in each_look(page):
-        page.screenshot(path=pictures / f"{name}-rtl-{look}.png", full_page=True)
+        take_picture(page, f"{name}-rtl-{look}")
         assert page.evaluate(OVERFLOWS) == [], look
 
 

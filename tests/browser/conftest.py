@@ -26,13 +26,23 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         yield site
 
 
-@pytest.fixture
-def party(live: Live) -> Iterator[RelyingParty]:
+@pytest.fixture(scope="module")
+def one_party(live: Live) -> Iterator[RelyingParty]:
     with open_relying_party(live.issuer) as party:
         party.client = live.make_web_client(
             party.callback, "--post-logout-redirect-uri", f"{party.url}/bye"
         )
         yield party
+
+
+@pytest.fixture
+def party(one_party: RelyingParty) -> Iterator[RelyingParty]:
+    """The relying party as it was at first: it knows nobody."""
+    client, onward = one_party.client, one_party.onward
+    yield one_party
+    one_party.client, one_party.onward = client, onward
+    one_party.answers.clear()
+    one_party.logins.clear()
 
 
 @pytest.fixture(scope="module")

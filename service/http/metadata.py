@@ -18,7 +18,7 @@ from service.oauth.signing_key import FEED, TOKEN, TOKEN_ALGORITHMS
 from service.pages import paths
 
 _CLAIMS = [
-    *("sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "at_hash", "sid"),
+    *("sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "amr", "at_hash", "sid"),
     *("name", "preferred_username", "picture", "email", "email_verified"),
 ]
 _SECRET_METHODS = ["client_secret_basic", "client_secret_post"]

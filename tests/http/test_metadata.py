@@ -19,7 +19,7 @@ DOCUMENT = "/.well-known/oauth-authorization-server"
 OPENID = "/.well-known/openid-configuration"
 TENANT = "https://auth.example.com/tenant"
 CLAIMS = [
-    *("sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "at_hash", "sid"),
+    *("sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "amr", "at_hash", "sid"),
     *("name", "preferred_username", "picture", "email", "email_verified"),
 ]
 SECRET_METHODS = ["client_secret_basic", "client_secret_post"]

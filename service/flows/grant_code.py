@@ -2,7 +2,7 @@
 
 from service.flows.issue_code import Grant, issue_code
 from service.oauth.errors import ConsentRequired
-from service.oauth.interaction import ASK
+from service.oauth.interaction import needs_allowing
 from service.sql.authorization_requests import answer_request
 from service.sql.connection import Database
 from service.sql.consents import give_consent, is_allowed
@@ -23,8 +23,8 @@ async def grant_code(
     DatabaseUnavailable.
     """
     client, scope = grant.client, grant.request.scope
-    user_id = grant.sign_on.user_id
-    if handle_digest is None and not consents and client.consent != ASK:
+    user_id, needed = grant.sign_on.user_id, needs_allowing(client, scope)
+    if handle_digest is None and not consents and not needed:
         async with database.connection() as connection:  # one statement needs no transaction
             return await issue_code(connection, grant)
     async with database.transaction() as connection:
@@ -32,6 +32,6 @@ async def grant_code(
             raise AlreadyAnswered
         if consents:
             await give_consent(connection, user_id, client.id, scope)
-        elif client.consent == ASK and not await is_allowed(connection, user_id, client.id, scope):
+        elif needed and not await is_allowed(connection, user_id, client.id, needed):
             raise ConsentRequired("the user has to consent", reason="taken back meanwhile")
         return await issue_code(connection, grant)

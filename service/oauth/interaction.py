@@ -11,6 +11,7 @@ from service.oauth.redirect_uri import assures_identity
 from service.oauth.sign_on import SignOn
 
 ASK = "ask"
+_OFFLINE = "offline_access"
 
 
 class Step(Enum):
@@ -50,6 +51,14 @@ def next_step(
     return Step.GRANT
 
 
+def needs_allowing(client: Client, scope: tuple[str, ...]) -> tuple[str, ...]:
+    """What of the scope the user has to have allowed.
+
+    Also where the operator answers for users: access that outlives their sign-on (Core §11).
+    """
+    return scope if client.consent == ASK else tuple(it for it in scope if it == _OFFLINE)
+
+
 def asks_for_password(request: AuthorizationRequest) -> bool:
     """Whether the one who is signed on has to prove it again, rather than who it is to be."""
     return "select_account" not in request.prompt
@@ -71,7 +80,8 @@ def _will_do(
 def _needs_consent(request: AuthorizationRequest, client: Client, sign_on: SignOn) -> bool:
     if "consent" in request.prompt:
         return True
-    if client.consent != ASK:
+    needed = needs_allowing(client, request.scope)
+    if not needed:
         return False
     allowed = set(sign_on.consented or ())
-    return not assures_identity(request.redirect_uri) or not set(request.scope) <= allowed
+    return not assures_identity(request.redirect_uri) or not set(needed) <= allowed

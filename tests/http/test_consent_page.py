@@ -6,6 +6,8 @@ import pytest
 
 from service.app import App
 from service.flows.manage_clients import amend_client
+from service.flows.origin import OPERATOR
+from service.flows.own_sign_ons import withdraw_consent
 from tests.conftest import RegisteredClient
 from tests.http.at_pages import (
     COUNT_CODES,
@@ -96,6 +98,23 @@ async def test_the_operator_may_answer_for_all(app: App, someone: Visitor) -> No
     client = await make_web_client(app, consent="skip")
     assert "code" in response_of(await someone.ask(client, PKCE, prompt="none"))
     page = await someone.browser.follow(await someone.ask(client, PKCE, prompt="consent"))
+    assert page.request.url.path == "/consent"
+
+
+async def test_access_that_outlives_the_sign_on_is_the_users_to_allow(
+    app: App, someone: Visitor
+) -> None:
+    """AUTHZ-17, RT-17: also where the operator answers for all else (Core §11); once."""
+    client, scope = await make_web_client(app, consent="skip"), "openid offline_access"
+    answer = await someone.ask(client, PKCE, scope=scope, prompt="none")
+    assert response_of(answer)["error"] == "consent_required"
+    page = await someone.browser.follow(await someone.ask(client, PKCE, scope=scope))
+    assert page.request.url.path == "/consent"
+    assert "code" in response_of(await someone.browser.submit(page, decision="allow"))
+    assert "code" in response_of(await someone.ask(client, PKCE, scope=scope, prompt="none"))
+    services = app.services
+    await withdraw_consent(services.database, someone.user.id, client.id, OPERATOR)
+    page = await someone.browser.follow(await someone.ask(client, PKCE, scope=scope))
     assert page.request.url.path == "/consent"
 
 

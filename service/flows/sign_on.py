@@ -6,14 +6,16 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from service.flows.end_sessions import write_ends
+from service.flows.end_sessions import note_end, write_ends
 from service.flows.origin import Origin
+from service.oauth.id_token import IdTokenHint
 from service.oauth.sign_on import SECRET_BYTES, SignOn, SignOnCookie, read_cookie_value
 from service.oauth.user import KnownUser
 from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 from service.sql.audit_events import insert_audit_event
 from service.sql.connection import Connection, Database
-from service.sql.sign_on_sessions import end_sessions_of_sign_on
+from service.sql.session_ends import EndedSession
+from service.sql.sign_on_sessions import end_session_at_sign_out, end_sessions_of_sign_on
 from service.sql.sign_ons import (
     NewSignOn,
     end_sign_on,
@@ -96,6 +98,23 @@ class SignOns:
         """
         async with self._database.transaction() as connection:
             return await self._end(connection, sign_on, origin)
+
+    async def end_hinted(self, hint: IdTokenHint, origin: Origin) -> int:
+        """End the session that a proven hint is of, whatever became of its sign-on; how many.
+
+        It may be older than the sign-on that the browser has by now. Raises DatabaseUnavailable.
+        """
+        if hint.session_id is None:
+            return 0
+        ended = EndedSession(id=hint.session_id, user_id=hint.user_id, client_id=hint.client_id)
+        async with self._database.transaction() as connection:
+            if not await end_session_at_sign_out(
+                connection, ended.id, ended.user_id, ended.client_id, _SIGNED_OUT
+            ):
+                return 0
+            await write_ends(connection, [ended.id], _SIGNED_OUT, origin)
+            await note_end(connection, ended, _SIGNED_OUT, origin)
+        return 1
 
     async def renew(self, sign_on: SignOn, credential_version: int) -> SignOnCookie:
         """The cookie of the browser whose user has just changed the password: it goes on.

@@ -81,27 +81,32 @@ async def end_session_by_form(visit: Visit) -> Reply:
 
 
 async def _answer(visit: Visit, asked: _Asked) -> Reply:
-    sign_on = await visit.sign_on()
-    if sign_on is None:
-        return _go_back(asked)
-    if asked.hint is not None and asked.hint.user_id == sign_on.user_id:
+    sign_on, hint = await visit.sign_on(), asked.hint
+    if sign_on is not None and (hint is None or hint.user_id != sign_on.user_id):
+        page = ConfirmSignOut(
+            csrf=visit.csrf(),
+            person=person_of(sign_on),
+            application=asked.application,
+            asked=asked.pairs,
+        )
+        return Reply(page=page)
+    if sign_on is not None:
         await _sign_out(visit, sign_on)
-        return _go_back(asked)
-    page = ConfirmSignOut(
-        csrf=visit.csrf(),
-        person=person_of(sign_on),
-        application=asked.application,
-        asked=asked.pairs,
-    )
-    return Reply(page=page)
+    if hint is not None:
+        _note_ends(visit, await visit.services.sign_ons.end_hinted(hint, visit.origin))
+    return _go_back(asked)
 
 
 async def _sign_out(visit: Visit, sign_on: SignOn) -> None:
-    services = visit.services
-    ended = await services.sign_ons.end(sign_on, visit.origin)
-    services.metrics.revocations.labels("sid").inc(ended)
-    services.keeper.nudge()
+    _note_ends(visit, await visit.services.sign_ons.end(sign_on, visit.origin))
     visit.keep(SIGN_ON_COOKIE, "", 0)
+
+
+def _note_ends(visit: Visit, ended: int) -> None:
+    """Have the ends published and counted."""
+    if ended:
+        visit.services.metrics.revocations.labels("sid").inc(ended)
+        visit.services.keeper.nudge()
 
 
 def _go_back(asked: _Asked) -> Reply:

@@ -32,6 +32,28 @@ async def end_sessions_of_sign_on(
     return sorted(row["id"] for row in rows)
 
 
+async def end_session_at_sign_out(
+    connection: Connection, session_id: UUID, user_id: UUID, client_id: str, reason: str
+) -> UUID | None:
+    """End that living session of the user at the client, unless it may outlive its sign-on."""
+    return await connection.fetchval(
+        """
+        UPDATE sessions
+        SET revoked_at = clock_timestamp(), revoked_reason = $4
+        WHERE id = $1
+          AND user_id = $2
+          AND client_id = $3
+          AND revoked_at IS NULL
+          AND NOT scopes @> ARRAY['offline_access']
+        RETURNING id
+        """,
+        session_id,
+        user_id,
+        client_id,
+        reason,
+    )
+
+
 async def end_sessions_of_client(
     connection: Connection, user_id: UUID, client_id: str, reason: str
 ) -> list[UUID]:

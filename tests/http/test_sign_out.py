@@ -1,6 +1,7 @@
 """GET and POST /logout at a client's word: RP-Initiated Logout. RPL-1, ATK-76."""
 
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import pytest
 
@@ -25,6 +26,7 @@ from tests.http.browsing import (
     request_of,
     response_of,
 )
+from tests.sessions import claims_of, execute
 
 BACK = "https://app.example/signed-out"
 WITH_QUERY = "https://app.example/signed-out?from=us"
@@ -86,6 +88,31 @@ async def test_sessions_end_but_those_with_offline_access(
     assert [await each.lives() for each in (notebook, also)] == [False, False]
     assert [await each.lives() for each in (offline, elsewhere)] == [True, True]
     assert await other.is_signed_on()
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["signed_on_anew", "signed_off"])
+async def test_a_session_ends_that_is_older_than_the_sign_on(
+    anna: Visitor, notebook: Application, *, again: bool
+) -> None:
+    """RT-17, RPL-1: the hint says which one; its sign-on was over for not being used."""
+    offline = await allow(anna, notebook.client, scope="openid offline_access", prompt="consent")
+    other = await allow(anna)
+    user_id = claims_of(hint_of(notebook))["sub"]
+    over = "UPDATE sign_ons SET idle_expires_at = clock_timestamp() WHERE user_id = $1"
+    await execute(anna.app, over, UUID(user_id))
+    if again:
+        page = await anna.browser.get("/login")
+        await anna.browser.submit(page, username=anna.username, password=anna.password)
+    assert await anna.is_signed_on() == again
+    for application in (offline, notebook):
+        answer = await log_out(
+            anna, id_token_hint=hint_of(application), post_logout_redirect_uri=BACK
+        )
+        assert answer.headers["location"] == BACK
+    assert not await notebook.lives()
+    assert await notebook.is_void_everywhere()
+    assert await offline.lives()
+    assert await other.lives()
 
 
 async def test_a_code_from_before_is_dead(anna: Visitor, notebook: Application) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pkcs11
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
-from pkcs11.exceptions import AttributeReadOnly, NoSuchKey, UserAlreadyLoggedIn
+from pkcs11.exceptions import NoSuchKey, PKCS11Error, UserAlreadyLoggedIn
 from pkcs11.util.ec import encode_named_curve_parameters
 
 from service.keys.jwk import public_jwk
@@ -75,7 +75,7 @@ def generate_pair(session: Any, alg: str, bits: int) -> dict[str, Any]:
     for half in (public, private):
         try:
             half[Attribute.LABEL] = jwk["kid"]
-        except AttributeReadOnly:  # the operator's tool shows it by its id alone then
+        except PKCS11Error:  # the pair is good; the operator's tool shows it by its id alone then
             break
     return jwk
 

@@ -48,7 +48,7 @@ def times() -> Times:
 
 @pytest.fixture
 def keys(source: Source, times: Times) -> KeySet:
-    return KeySet("JWK Set", source.fetch, ("RS256",), times.clock(), 30.0)
+    return KeySet("JWK Set", source.fetch, ("RS256",), times.clock(), (30.0, 30.0))
 
 
 @pytest.fixture
@@ -166,3 +166,23 @@ async def test_whoever_asks_while_it_is_fetched_waits_for_that(
     assert not await keys.fetch_for_unknown()
     assert not await keys.fetch_for_unknown()  # one that failed counts as well
     assert source.asked == [True, True]
+
+
+async def test_a_key_that_stays_unknown_is_asked_for_less_and_less_often(
+    source: Source, times: Times
+) -> None:
+    """RS-5: who was asked may be about to hear of it; and forged ones reach no issuer faster."""
+    keys, asked_at = KeySet("JWK Set", source.fetch, ("RS256",), times.clock(), (1.0, 10.0)), []
+    for second in range(40):
+        if await keys.fetch_for_unknown():
+            asked_at.append(second)
+        times.pass_by(1.0)
+    assert asked_at == [0, 1, 3, 7, 15, 25, 35]
+    times.pass_by(9.0)
+    assert await keys.fetch_for_unknown()
+    times.pass_by(1.0)
+    assert not await keys.fetch_for_unknown()  # nobody was quiet in between
+    times.pass_by(10.1)
+    assert await keys.fetch_for_unknown()
+    times.pass_by(1.0)
+    assert await keys.fetch_for_unknown()

@@ -20,6 +20,8 @@ _BEAT_SECONDS = 0.5
 # Redis that had nothing new for so long is helped out over HTTP.
 _RESERVE_AFTER = 3.0
 _MIN_PAUSE, _MAX_PAUSE = 0.2, 5.0
+# One that answers, if with what is no feed, may be right again at its next beat.
+_MAX_FAULTY_PAUSE = 1.0
 _LOOK_SECONDS = 0.25
 _MAX_WAIT = 10.0
 _TELL_AGAIN_SECONDS = 60.0
@@ -82,8 +84,9 @@ class Follower:
                 await read()
             except (Away, Faulty) as error:
                 if not await self._note(source, error):
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, _MAX_PAUSE)
+                    longest = _MAX_FAULTY_PAUSE if isinstance(error, Faulty) else _MAX_PAUSE
+                    await asyncio.sleep(min(pause, longest))
+                    pause = min(2 * pause, longest)
             except Exception as error:  # noqa: BLE001 (revocations must go on arriving)
                 _log.error("following the feed by %s failed: %r", source, error, exc_info=error)
                 await asyncio.sleep(_MAX_PAUSE)

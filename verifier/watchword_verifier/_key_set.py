@@ -22,11 +22,17 @@ class KeySet:
     """The keys by their `kid`, and when they were fetched.
 
     A known key costs nothing. For an unknown one there is one fetch, shared by all who ask, and
-    after it none for `cool_down` seconds, so that forged `kid`s reach the issuer no faster (RS-5).
+    after it none for `cool_down` seconds, so that forged `kid`s reach the issuer no faster (RS-5):
+    for the first of them, then twice as long each time, to the second, until nobody asks so long.
     """
 
     def __init__(
-        self, name: str, fetch: Fetch, algorithms: Collection[str], clock: Clock, cool_down: float
+        self,
+        name: str,
+        fetch: Fetch,
+        algorithms: Collection[str],
+        clock: Clock,
+        cool_down: tuple[float, float],
     ) -> None:
         self.name = name
         self.keys: dict[str, PublicKey] = {}
@@ -36,8 +42,9 @@ class KeySet:
         self._fetch = fetch
         self._algorithms = algorithms
         self._clock = clock
-        self._cool_down = cool_down
-        self._fetched_at = self._asked_at = float("-inf")
+        self._first_cool_down, self._last_cool_down = cool_down
+        self._cool_down = 0.0
+        self._fetched_at = self._asked_at = self._wanted_at = float("-inf")
         self._due = asyncio.Event()
         self._flight: asyncio.Task[bool] | None = None
         self._max_age = _DEFAULT_AGE
@@ -87,11 +94,17 @@ class KeySet:
 
     async def fetch_for_unknown(self) -> bool:
         """Whether the set was fetched for the sake of a key that it lacked: not too often."""
-        flying = self._flight is not None and not self._flight.done()
-        if not flying and self._clock.monotonic() - self._asked_at < self._cool_down:
-            return False
-        if not flying:
-            self._asked_at = self._clock.monotonic()
+        now = self._clock.monotonic()
+        was_quiet = now - self._wanted_at > self._last_cool_down
+        self._wanted_at = now
+        if self._flight is None or self._flight.done():
+            if was_quiet:
+                self._cool_down = self._first_cool_down
+            elif now - self._asked_at < self._cool_down:
+                return False
+            else:
+                self._cool_down = min(2 * self._cool_down, self._last_cool_down)
+            self._asked_at = now
         return await self.fetch(past_caches=True)
 
     def expect_change(self) -> None:

@@ -14,8 +14,10 @@ from watchword_verifier._jws import parse_json_object
 from watchword_verifier._key_cache import CachedKeys, read_cache, write_cache
 from watchword_verifier._key_set import HARD_LIMIT, KeySet
 
-# Between two fetches for the sake of unknown keys, seconds: RS-5, and the feed's contract.
-_TOKEN_COOL_DOWN, _FEED_COOL_DOWN = 30.0, 10.0
+# Between two fetches for the sake of unknown keys, seconds: RS-5, and the feed's contract. Token
+# keys are published long before they sign; a feed key that follows a killed one signs at once, and
+# the pod that was asked may hear of it a second later.
+_TOKEN_COOL_DOWN, _FEED_COOL_DOWN = (30.0, 30.0), (1.0, 10.0)
 _METADATA_AGE = 3600.0
 _MAX_DEPTH = 8
 # Algorithms of the feed's own keys, whatever those of tokens are.

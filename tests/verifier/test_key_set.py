@@ -186,3 +186,14 @@ async def test_a_key_that_stays_unknown_is_asked_for_less_and_less_often(
     assert await keys.fetch_for_unknown()
     times.pass_by(1.0)
     assert await keys.fetch_for_unknown()
+
+
+async def test_who_joined_a_fetch_that_was_under_way_sets_no_limit_aside(
+    source: Source, times: Times
+) -> None:
+    """RS-5."""
+    keys = KeySet("JWK Set", source.fetch, ("RS256",), times.clock(), (1.0, 10.0))
+    assert await asyncio.gather(keys.fetch(), keys.fetch_for_unknown()) == [True, True]
+    assert [await keys.fetch_for_unknown() for _ in range(5)] == [True, *[False] * 4]
+    times.pass_by(1.0)
+    assert [await keys.fetch_for_unknown() for _ in range(5)] == [True, *[False] * 4]

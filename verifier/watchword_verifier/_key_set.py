@@ -95,15 +95,14 @@ class KeySet:
     async def fetch_for_unknown(self) -> bool:
         """Whether the set was fetched for the sake of a key that it lacked: not too often."""
         now = self._clock.monotonic()
-        was_quiet = now - self._wanted_at > self._last_cool_down
+        if now - self._wanted_at > self._last_cool_down:
+            self._cool_down = 0.0
         self._wanted_at = now
         if self._flight is None or self._flight.done():
-            if was_quiet:
-                self._cool_down = self._first_cool_down
-            elif now - self._asked_at < self._cool_down:
+            if now - self._asked_at < self._cool_down:
                 return False
-            else:
-                self._cool_down = min(2 * self._cool_down, self._last_cool_down)
+            longer = max(2 * self._cool_down, self._first_cool_down)
+            self._cool_down = min(longer, self._last_cool_down)
             self._asked_at = now
         return await self.fetch(past_caches=True)
 

@@ -65,7 +65,8 @@ _OPTIONS = (
         "--consent",
         "consent",
         type=click.Choice(["ask", "skip"]),
-        help="Whether users are asked (ask); skip is for applications that you answer for.",
+        help="Whether users are asked (ask); skip is for applications that you answer for. "
+        "offline_access is asked for even then.",
     ),
     click.option(
         "--audience",

@@ -18,7 +18,7 @@ import click
 import uvloop
 
 from migrations.runner import migrate
-from service.app import open_database, open_passwords
+from service.app import open_database, open_pages, open_passwords
 from service.cli.context import explained
 from service.cli.serve import serve_pod
 from service.cli.tour import TOUR
@@ -33,7 +33,7 @@ from service.telemetry import set_up_logging
 
 _PORT = 8000
 # What is worth trying out before it is put into production.
-_BRAND = "WATCHWORD_BRAND_"
+_TRIED_OUT = ("WATCHWORD_BRAND_", "WATCHWORD_PKCS11_")
 
 
 @click.command()
@@ -54,7 +54,8 @@ _BRAND = "WATCHWORD_BRAND_"
 def dev(port: int, data_dir: Path) -> None:
     """Serve for development: starts PostgreSQL and Redis, makes keys and demo clients.
 
-    The pages look as WATCHWORD_BRAND_… in the environment say.
+    WATCHWORD_BRAND_… and WATCHWORD_PKCS11_… are taken from the environment: how the pages look, and
+    the hardware that keeps the signing keys.
     """
     # SIGTERM unwinds what has been started, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -111,10 +112,10 @@ def _start_servers(port: int, data_dir: Path, stack: ExitStack) -> Settings:
         "WATCHWORD_FIRST_PARTY_CLIENT_ID": WEB_CLIENT_ID,
         "WATCHWORD_DRAIN": "0s",
     }
-    _write_environment(data_dir / "env", environment)
     given = process_environment().items()
-    brand = {name: text for name, text in given if name.startswith(_BRAND)}
-    return load_settings(environment | brand)
+    environment |= {name: text for name, text in given if name.startswith(_TRIED_OUT)}
+    _write_environment(data_dir / "env", environment)
+    return load_settings(environment)
 
 
 def _addresses(port: int) -> list[str]:
@@ -134,6 +135,7 @@ async def _run(settings: Settings, data_dir: Path) -> None:
     # Until the server takes them over. Raised in the middle of the loop, they would leave debris.
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    open_pages(settings)  # what can't be shown is told before the tour
     with _step("schema"):
         await migrate(settings.database_url.reveal(), report=lambda _: None)
     with _step("demo clients"):

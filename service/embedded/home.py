@@ -30,7 +30,7 @@ class Home:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            msg = f"{self.folder} is in use by another run: stop it, or choose another folder."
+            msg = f"{self.folder} is in use by another run: stop it, or choose another --data-dir."
             raise EmbeddedServerError(msg) from None
         self._lock = lock
 

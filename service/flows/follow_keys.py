@@ -3,7 +3,7 @@
 import asyncio
 
 from service.flows.load_keys import create_missing_keys, load_keys, renew_keys
-from service.keys.keyring import Keyring, KeyringError
+from service.keys.keyring import Keyring, KeyringError, TokenKeysUnusable
 from service.keys.signer import SignerUnavailable
 from service.sql.connection import Database, DatabaseUnavailable
 from service.sql.feed import FeedState
@@ -29,7 +29,9 @@ class KeyFollower:
     async def follow(self, state: FeedState) -> bool:
         """Take the keys over where they changed or an epoch begins; whether they did.
 
-        One that is made late changes them again. Raises DatabaseUnavailable, KeyringError.
+        One that is made late changes them again. Where only those of tokens can't be used, the feed
+        goes on, and who keeps the keys' lives tries again.
+        Raises DatabaseUnavailable, KeyringError.
         """
         keys_of = (state.head.epoch, state.keys_mark, state.killed_kids)
         if keys_of == self._keys_of:
@@ -39,7 +41,7 @@ class KeyFollower:
         await asyncio.wait({self._making}, timeout=_PATIENCE_SECONDS)
         try:
             await self._load()
-        except SignerUnavailable as error:  # the feed's keys are read; tokens wait for hardware
+        except (SignerUnavailable, TokenKeysUnusable) as error:  # the feed's are read
             log.warning("keys_postponed", reason=str(error))
         self._keys_of = keys_of
         return True

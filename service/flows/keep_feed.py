@@ -92,6 +92,8 @@ class FeedKeeper:
     async def _guarded_tick(self) -> None:
         try:
             await self.tick()
+        except KeyringError as error:
+            log.error("feed_tick_failed", error=str(error))
         except Exception as error:  # noqa: BLE001 (the loop must outlive any fault)
             log.error("feed_tick_failed", error=repr(error), exc_info=True)
 

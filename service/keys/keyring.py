@@ -21,6 +21,10 @@ CONFIRMED_TTL_SECONDS = 600.0
 Turns = tuple[tuple[float, Signer], ...]
 
 
+class TokenKeysUnusable(KeyringError):
+    """A key that signs tokens can't be used; the feed's keys can."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeySet:
     """The keys of one purpose: who signs, who verifies, and the JWK Set with its ETag.
@@ -77,8 +81,9 @@ class Keyring:
 
         Raises KeyringError when an active key can't be opened; what it had goes on then, but for
         keys that the database no longer lists. Another key that can't be opened is left out of the
-        key set and named in `faults`. Raises SignerUnavailable when hardware does not answer. The
-        feed's keys are taken over all the same: heartbeats need no hardware.
+        key set and named in `faults`. Raises SignerUnavailable when hardware does not answer, and
+        TokenKeysUnusable when only keys of tokens can't be opened. The feed's keys are taken over
+        with both: heartbeats need no hardware.
         """
         keys = [key for key in keys if key.state != "removed" and key.kid not in self._killed]
         listed = {key.kid for key in keys}
@@ -99,9 +104,11 @@ class Keyring:
             except (KeyringError, SignerUnavailable) as error:
                 failed.append(error)
         if failed:
-            if FEED in sets:
-                self._sets = {**self._sets, FEED: sets[FEED]}
-            raise next((it for it in failed if isinstance(it, KeyringError)), failed[0])
+            unusable = next((it for it in failed if isinstance(it, KeyringError)), None)
+            if FEED not in sets:
+                raise unusable or failed[0]
+            self._sets = {**self._sets, FEED: sets[FEED]}
+            raise TokenKeysUnusable(str(unusable)) if unusable else failed[0]
         self._sets, self._confirmed_at = sets, monotonic
         self._listed = tuple(keys)
 

@@ -51,11 +51,12 @@ def test_a_client_that_needs_no_consent_may_too(
     party.client = live.make_web_client(party.callback, "--consent", "skip")
     party.onward = f"http://localhost:{urlsplit(party.url).port}/welcome"
     tab, name = open_tab(), f"u{uuid4().hex[:12]}"
-    tab.page.goto(party.start())
+    scope = "openid profile orders:read"  # offline_access would be asked for
+    tab.page.goto(party.start(scope=scope))
     tab.page.get_by_role("link", name="Create an account").click()
     tab.register(name)
     tab.page.wait_for_url(party.onward)
-    tab.page.goto(party.start(prompt="login"))
+    tab.page.goto(party.start(scope=scope, prompt="login"))
     tab.field("Password").fill(PASSWORD)
     tab.press("Confirm")
     tab.page.wait_for_url(party.onward)

@@ -13,6 +13,7 @@ import pytest
 
 from service.cli.tour import TOUR
 from tests.cli.development import Development, free_port
+from tests.keys.softhsm import make_token
 
 DEMO = {
     "issuer",
@@ -112,7 +113,7 @@ def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> None:
         step, error = second.log.read_text().splitlines()
         assert step == "  PostgreSQL … "
         assert error.startswith("error: ")
-        assert error.endswith("in use by another run: stop it, or choose another folder.")
+        assert error.endswith("in use by another run: stop it, or choose another --data-dir.")
         assert server.is_ready()
 
 
@@ -170,15 +171,25 @@ def test_even_a_kill_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_pages_look_as_the_environment_says(tmp_path: Path) -> None:
-    """To try a brand out, no more is needed (docs/how-to/brand-the-pages.md)."""
+def test_looks_and_hardware_are_as_the_environment_says(tmp_path: Path) -> None:
+    """To try them out, no more is needed (brand-the-pages.md, keep-keys-in-hardware.md)."""
+    (tmp_path / "token").mkdir()
+    hardware = make_token(tmp_path / "token").environment
     logo = tmp_path / "logo.svg"
     logo.write_text('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>')
     look = {"WATCHWORD_BRAND_NAME": "Kiosk", "WATCHWORD_BRAND_LOGO": str(logo)}
-    with Development(tmp_path, free_port(), **look) as server:
+    with Development(tmp_path, free_port(), **look, **hardware) as server:
         with urllib.request.urlopen(f"{server.issuer}/login") as answer:  # noqa: S310
             page = answer.read().decode()
         assert "Sign in to <bdi>Kiosk</bdi>" in page
         shown = re.findall(r'src="(/assets/logo[^"]+)"', page)
         with urllib.request.urlopen(server.issuer + shown[0]) as answer:  # noqa: S310
             assert answer.read() == logo.read_bytes()
+        listed = server.bash("watchword keys list && watchword doctor")
+    assert listed.stdout.count("in hardware") == 2, listed.stdout + listed.stderr
+    logo.unlink()
+    refused = Development(tmp_path, free_port(), **look)
+    assert refused.process.wait(30) == 1
+    said = refused.log.read_text()
+    assert f"error: WATCHWORD_BRAND_LOGO: {logo} can't be read" in said
+    assert "serves" not in said

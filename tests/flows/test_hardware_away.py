@@ -16,7 +16,7 @@ from service.flows.load_keys import create_missing_keys, renew_keys
 from service.flows.manage_clients import create_client
 from service.flows.rotate_keys import rotate_keys
 from service.keys.key_store import KeyStore
-from service.keys.keyring import Keyring
+from service.keys.keyring import Keyring, TokenKeysUnusable
 from service.keys.signer import PrivateKey, Signer, SignerUnavailable
 from service.oauth.signing_key import ES256, FEED, RS256, TOKEN, SigningKey
 from service.sql.connection import Connection
@@ -110,6 +110,23 @@ async def test_heartbeats_go_on_where_the_next_key_can_not_be_made(parts: Parts)
     use(parts, Token(RS256))
     await rotate(parts)
     await next_heartbeat(parts)
+
+
+async def test_a_pod_that_lacks_the_settings_of_hardware_goes_on_with_the_feed(
+    parts: Parts,
+) -> None:
+    """As in a roll-out that brings them: no new key can be used there, and no fact is missed."""
+    elsewhere = replace(parts.keyring.store, hardware=Token())
+    for _ in range(2):
+        kid = await rotate(parts)
+        await create_missing_keys(parts.database, elsewhere)
+    asked = time.monotonic()
+    for _ in range(2):
+        await parts.keeper.tick()
+    await next_heartbeat(parts)
+    assert parts.keyring.age(monotonic=asked) > 0
+    with pytest.raises(TokenKeysUnusable, match=f"{kid} is kept in hardware: set WATCHWORD_PKCS11"):
+        await renew_keys(parts.database, parts.keyring)
 
 
 async def test_heartbeats_wait_for_no_key_that_is_being_made(parts: Parts) -> None:

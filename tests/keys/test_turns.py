@@ -34,7 +34,7 @@ def ring(*keys: SigningKey, at: datetime | None) -> Keyring:
 
 def test_a_pending_key_signs_from_its_moment_on(made) -> None:
     active, pending, feed = made
-    soon = replace(pending, activates_at=NOW + timedelta(seconds=0.2))
+    soon = replace(pending, activates_at=NOW + timedelta(seconds=1))
     keyring = ring(active, soon, feed, at=NOW)
     assert keyring.key_set(TOKEN).signer.kid == active.kid
     until = time.monotonic() + 5

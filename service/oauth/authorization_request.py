@@ -184,7 +184,7 @@ def _only_uri(pairs: Pairs, client: Client) -> str:
 
 def _registered_uri(sent: str, client: Client) -> str:
     if not any(matches(uri, sent, native=client.is_public) for uri in client.redirect_uris):
-        raise InvalidRequest("redirect_uri is none of the client's")
+        raise InvalidRequest("redirect_uri is not one of the client's")
     return sent
 
 

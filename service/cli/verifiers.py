@@ -17,6 +17,7 @@ wait_option = click.option(
     type=click.IntRange(0, 3600),
     is_flag=False,
     flag_value=10,
+    metavar="[SECONDS]",
     help="Wait until every verifier that reports has seen it, at most so many seconds (10).",
 )
 

@@ -109,8 +109,10 @@ async def _examine_keys(database: Database, keyring: Keyring) -> Finding:
         if not await list_signing_keys(connection):
             text = "none so far: the first 'watchword serve' makes them"
             return Finding("warning", "signing keys", text)
+    hardware = keyring.store.hardware
     try:
         await load_keys(database, keyring)
+        there = f"; {hardware.check()} answers" if hardware else ""
     except (KeyringError, SignerUnavailable) as error:
         return Finding("fault", "signing keys", str(error))
     if keyring.faults:
@@ -118,7 +120,7 @@ async def _examine_keys(database: Database, keyring: Keyring) -> Finding:
     used = {key.wrap_key_id for key in keyring.listed} | {keyring.master_keys.current_wrap}
     idle = [f"wrap-{it}.key" for it in sorted(keyring.master_keys.wrap.keys() - used)]
     gone = f"; none is under {' and '.join(idle)}: it can go, unless it is the next" if idle else ""
-    return Finding("ok", "signing keys", f"all can be used{gone}")
+    return Finding("ok", "signing keys", f"all can be used{there}{gone}")
 
 
 async def _examine_pods(database: Database, master_keys: MasterKeys) -> list[Finding]:

@@ -78,6 +78,11 @@ class HardwareKeys:
         """Delete both halves of a key. Raises SignerUnavailable."""
         self._apart(destroy_pair, public_jwk)
 
+    def check(self) -> str:
+        """The name of the token, which answers and lets in. Raises SignerUnavailable."""
+        with self._lock:
+            return self._ask(lambda _: self._name)
+
     def open(self, public_jwk: dict[str, Any]) -> HardwareSigner | None:
         """What signs with that key; None where the token has none. Raises SignerUnavailable."""
         with self._lock:

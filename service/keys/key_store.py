@@ -30,6 +30,10 @@ class Hardware(Protocol):
         """Delete a key that nobody has used."""
         ...
 
+    def check(self) -> str:
+        """Which hardware it is; it answers and lets in."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class KeyStore:

@@ -185,8 +185,10 @@ def test_looks_and_hardware_are_as_the_environment_says(tmp_path: Path) -> None:
         shown = re.findall(r'src="(/assets/logo[^"]+)"', page)
         with urllib.request.urlopen(server.issuer + shown[0]) as answer:  # noqa: S310
             assert answer.read() == logo.read_bytes()
-        listed = server.bash("watchword keys list && watchword doctor")
+        ask = f"export SOFTHSM2_CONF={hardware['SOFTHSM2_CONF']}; watchword keys list; "
+        listed = server.bash(f"{ask} watchword doctor")
     assert listed.stdout.count("in hardware") == 2, listed.stdout + listed.stderr
+    assert "all can be used; the PKCS#11 token watchword answers" in listed.stdout
     logo.unlink()
     refused = Development(tmp_path, free_port(), **look)
     assert refused.process.wait(30) == 1

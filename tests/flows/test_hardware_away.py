@@ -47,6 +47,9 @@ class Token:
     def open(self, public_jwk: dict[str, Any]) -> Signer | None:
         return self.kept.get(public_jwk["kid"])
 
+    def check(self) -> str:
+        return "the token"
+
     def destroy(self, public_jwk: dict[str, Any]) -> None:
         self.threads.add(threading.current_thread())
         del self.kept[public_jwk["kid"]]

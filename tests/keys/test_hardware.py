@@ -193,13 +193,14 @@ def test_after_an_outage_each_key_is_found_again_and_one_login_serves_all(
     assert len(logins) == 1
 
 
-@pytest.mark.parametrize("first", ["open", "generate"])
+@pytest.mark.parametrize("first", ["check", "open", "generate"])
 def test_a_refused_pin_is_not_sent_again(
     token: SoftHsm, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
     """Hardware locks after a few."""
     wrong = HardwareKeys(replace(token.address, pin="000000"))
     ask = {
+        "check": wrong.check,
         "open": lambda: wrong.open(PrivateKey.generate().public_jwk),
         "generate": lambda: wrong.generate(ES256, 0),
     }

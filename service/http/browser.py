@@ -79,7 +79,9 @@ def read_cookie_named(scope: Scope, cookie: str) -> str | None:
     found: list[str] = []
     for header in header_values(scope["headers"], b"cookie"):
         for pair in header.decode("latin-1").split(";"):
-            name, _, value = pair.strip().partition("=")
+            # No more than that: what browsers let a sibling set, such as a name behind a byte
+            # that Unicode calls a space, must not become a name with __Host- here.
+            name, _, value = pair.strip(" \t").partition("=")
             if name == cookie:
                 found.append(value)
     return found[0] if len(found) == 1 else None

@@ -150,6 +150,8 @@ COOKIES: dict[str, Any] = {
     "another case": lambda good: f"{SIGN_ON.lower()}={good}",
     "huge": lambda good: f"{SIGN_ON}={good * 200}",
     "not ASCII": lambda _: f"{SIGN_ON}=\xff\xfe",
+    "behind what Latin-1 has for a space": lambda good: f"\xa0{SIGN_ON}={good}",
+    "behind a control": lambda good: f"\x85{SIGN_ON}={good}",
     "another secret": lambda good: f"{SIGN_ON}={good[:24]}{'A' * 40}",
 }
 
@@ -161,3 +163,12 @@ async def test_what_is_not_the_one_cookie_is_nobodys(app: App, spoil: Any) -> No
     cookie = spoil(someone.browser.cookies[SIGN_ON]).encode("latin-1")
     answer = await someone.browser.http.get("/account", headers={b"cookie": cookie})
     assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+
+
+async def test_a_sibling_can_not_set_what_is_taken_for_ours(app: App) -> None:
+    """ATK-75: browsers let a sibling have a name that begins with another byte than __Host-."""
+    someone = await signed_on(app)
+    good = f"{SIGN_ON}={someone.browser.cookies[SIGN_ON]}"
+    cookie = f"\xa0{SIGN_ON}={'A' * 64}; {good}".encode("latin-1")
+    answer = await someone.browser.http.get("/account", headers={b"cookie": cookie})
+    assert answer.status_code == 200

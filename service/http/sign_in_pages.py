@@ -5,7 +5,7 @@ from dataclasses import replace
 from service.flows.own_account import register as register_user
 from service.hashing import HashingBusy
 from service.http.accounts import limit_names
-from service.http.authorize import CONTINUE, Asked, find_asked, request_over
+from service.http.authorize import CONTINUE, Asked, find_asked, refuse, request_over
 from service.http.device import describe_device
 from service.http.error_responses import as_refusal, retry_after_header
 from service.http.page import SIGN_ON_COOKIE, Reply, Visit, error_page
@@ -145,7 +145,13 @@ async def _sign_on(visit: Visit, user: KnownUser, before: SignOn | None) -> Repl
 
 
 def _sign_in_page(visit: Visit, asked: Asked | None, sign_on: SignOn | None) -> Reply:
-    return Reply(page=_sign_in_view(visit, asked, sign_on), form_action=form_action_for(asked))
+    try:
+        view = _sign_in_view(visit, asked, sign_on)
+    except OAuthError as error:  # the client's registration changed since it asked
+        if asked is None:
+            raise
+        return refuse(visit, asked, error)
+    return Reply(page=view, form_action=form_action_for(asked))
 
 
 def _sign_in_view(visit: Visit, asked: Asked | None, sign_on: SignOn | None) -> SignIn:
@@ -176,13 +182,15 @@ def _again(visit: Visit, asked: Asked | None, before: SignOn | None, error: Exce
     else:
         return error_page(visit, error)
     visit.request.error, visit.request.reason = refusal.code, refusal.reason
-    view = _sign_in_view(visit, asked, before)
+    reply = _sign_in_page(visit, asked, before)
+    if not isinstance(reply.page, SignIn):
+        return reply
     late = isinstance(refusal, TemporarilyUnavailable)
-    return Reply(
-        page=replace(view, problem=problem, retry_after=refusal.retry_after),
+    return replace(
+        reply,
+        page=replace(reply.page, problem=problem, retry_after=refusal.retry_after),
         status=status,
         headers=(retry_after_header(refusal),) if late else (),
-        form_action=form_action_for(asked),
     )
 
 

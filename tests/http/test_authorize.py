@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from service.app import App
-from service.flows.manage_clients import revoke_client
+from service.flows.manage_clients import amend_client, revoke_client
 from tests.conftest import RegisteredClient
 from tests.http.at_pages import (
     COUNT_REQUESTS,
@@ -17,7 +17,15 @@ from tests.http.at_pages import (
     signed_on,
     visitor,
 )
-from tests.http.browsing import CALLBACK, Pkce, make_web_client, request_of, response_of
+from tests.http.browsing import (
+    CALLBACK,
+    PASSWORD,
+    Pkce,
+    hidden,
+    make_web_client,
+    request_of,
+    response_of,
+)
 
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 PKCE = Pkce()
@@ -227,3 +235,24 @@ async def test_a_parameter_that_comes_twice_is_refused_to_the_client(
     harmless = (("foo", "1"), ("foo", "2"), ("max_age", ""))
     answer = await ask_raw(app, query_of(client, *harmless), post=False)
     assert answer.headers["location"].startswith("/login")
+
+
+@pytest.mark.parametrize("path", ["/authorize/continue", "/login", "/consent"])
+async def test_what_the_client_may_no_longer_ask_for_it_hears_of(app: App, path: str) -> None:
+    """AUTHZ-2, AUTHZ-8: the registration changed while the request waited, whatever page is open.
+
+    Also behind a form: of a wrong password, and of who is somebody else.
+    """
+    client, browser = await make_web_client(app), visitor(app)
+    request = request_of(client, PKCE, scope="orders:read")
+    page = await browser.follow(await browser.get("/authorize", **request))
+    members = {"scopes": ("openid",)}
+    await amend_client(app.services.database, client.id, members, app.services.issuer)
+    app.services.clients.drop(client.id)
+    for answer in (
+        await browser.get(path, request=hidden(page)["request"]),
+        await browser.submit(page, username="nobody", password=PASSWORD),
+        await browser.submit(page, decision="switch"),
+    ):
+        assert answer.headers["location"].startswith(f"{CALLBACK}?error=invalid_scope&")
+        assert response_of(answer)["state"] == request["state"]

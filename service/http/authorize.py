@@ -6,6 +6,7 @@ Until client and redirect URI are proven, a fault is a page here; after that, th
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from service.flows.authorization_requests import (
     WaitingRequest,
@@ -126,11 +127,16 @@ async def find_step(
     visit: Visit, asked: Asked, request: AuthorizationRequest, sign_on: SignOn | None
 ) -> Step:
     """What has to be done next. Raises LoginRequired, ConsentRequired, DatabaseUnavailable."""
+    hinted = await find_hinted(visit, request)
+    return next_step(request, asked.client, sign_on, asked_at=asked.asked_at, hinted_user=hinted)
+
+
+async def find_hinted(visit: Visit, request: AuthorizationRequest) -> UUID | None:
+    """Whom a proven `id_token_hint` names. Raises DatabaseUnavailable."""
     services = visit.services
-    hinted = await find_hinted_user(
+    return await find_hinted_user(
         request.id_token_hint, services.keyring, services.database, services.issuer
     )
-    return next_step(request, asked.client, sign_on, asked_at=asked.asked_at, hinted_user=hinted)
 
 
 def refuse(visit: Visit, asked: Asked, error: Exception) -> Reply:

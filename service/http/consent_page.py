@@ -39,7 +39,7 @@ async def decide(visit: Visit) -> Reply:
         return _sign_in_first(visit)
     match visit.form.get("decision"):
         case "switch":
-            return show_other_sign_in(visit, asked)
+            return await show_other_sign_in(visit, asked)
         case "deny":
             return await _deny(visit, asked)
         case "allow":

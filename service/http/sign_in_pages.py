@@ -5,7 +5,14 @@ from dataclasses import replace
 from service.flows.own_account import register as register_user
 from service.hashing import HashingBusy
 from service.http.accounts import limit_names
-from service.http.authorize import CONTINUE, Asked, find_asked, refuse, request_over
+from service.http.authorize import (
+    CONTINUE,
+    Asked,
+    find_asked,
+    find_hinted,
+    refuse,
+    request_over,
+)
 from service.http.device import describe_device
 from service.http.error_responses import as_refusal, retry_after_header
 from service.http.page import SIGN_ON_COOKIE, Reply, Visit, error_page
@@ -41,7 +48,7 @@ async def show_sign_in(visit: Visit) -> Reply:
     sign_on = await visit.sign_on()
     if asked is None and sign_on is not None:
         return Reply(location=f"{visit.services.path}{paths.ACCOUNT}")
-    return _sign_in_page(visit, asked, sign_on)
+    return await _sign_in_page(visit, asked, sign_on)
 
 
 async def sign_in(visit: Visit) -> Reply:
@@ -52,19 +59,19 @@ async def sign_in(visit: Visit) -> Reply:
     try:
         before = await visit.check_form()
     except AccessDenied as error:
-        return _again(visit, asked, None, error)
+        return await _again(visit, asked, None, error)
     if visit.form.get("decision") == _SWITCH:
-        return show_other_sign_in(visit, asked)
+        return await show_other_sign_in(visit, asked)
     try:
         user = await _prove(visit, asked)
         return await _sign_on(visit, user, before)
     except (OAuthError, HashingBusy) as error:
-        return _again(visit, asked, before, error)
+        return await _again(visit, asked, before, error)
 
 
-def show_other_sign_in(visit: Visit, asked: Asked | None) -> Reply:
+async def show_other_sign_in(visit: Visit, asked: Asked | None) -> Reply:
     """The page for somebody else than who is signed on at this browser."""
-    return _sign_in_page(visit, asked, None)
+    return await _sign_in_page(visit, asked, None)
 
 
 async def show_register(visit: Visit) -> Reply:
@@ -144,19 +151,23 @@ async def _sign_on(visit: Visit, user: KnownUser, before: SignOn | None) -> Repl
     return Reply(location=f"{services.path}{paths.ACCOUNT}")
 
 
-def _sign_in_page(visit: Visit, asked: Asked | None, sign_on: SignOn | None) -> Reply:
+async def _sign_in_page(visit: Visit, asked: Asked | None, sign_on: SignOn | None) -> Reply:
     try:
-        view = _sign_in_view(visit, asked, sign_on)
-    except OAuthError as error:  # the client's registration changed since it asked
+        view = await _sign_in_view(visit, asked, sign_on)
+    except Exception as error:
         if asked is None:
             raise
-        return refuse(visit, asked, error)
+        return refuse(visit, asked, error)  # the client hears of it: AUTHZ-8
     return Reply(page=view, form_action=form_action_for(asked))
 
 
-def _sign_in_view(visit: Visit, asked: Asked | None, sign_on: SignOn | None) -> SignIn:
+async def _sign_in_view(visit: Visit, asked: Asked | None, sign_on: SignOn | None) -> SignIn:
     request = asked.read() if asked else None
-    again = sign_on is not None and request is not None and asks_for_password(request)
+    again = (
+        sign_on is not None
+        and request is not None
+        and asks_for_password(request, sign_on, await find_hinted(visit, request))
+    )
     hint = request.login_hint if request else None
     return SignIn(
         csrf=visit.csrf(visit.handle),
@@ -168,7 +179,9 @@ def _sign_in_view(visit: Visit, asked: Asked | None, sign_on: SignOn | None) -> 
     )
 
 
-def _again(visit: Visit, asked: Asked | None, before: SignOn | None, error: Exception) -> Reply:
+async def _again(
+    visit: Visit, asked: Asked | None, before: SignOn | None, error: Exception
+) -> Reply:
     """The page once more, saying what was wrong; the same for all that must not be told apart."""
     refusal = as_refusal(error)
     if isinstance(refusal, LoginFailed | InvalidRequest):
@@ -182,7 +195,7 @@ def _again(visit: Visit, asked: Asked | None, before: SignOn | None, error: Exce
     else:
         return error_page(visit, error)
     visit.request.error, visit.request.reason = refusal.code, refusal.reason
-    reply = _sign_in_page(visit, asked, before)
+    reply = await _sign_in_page(visit, asked, before)
     if not isinstance(reply.page, SignIn):
         return reply
     late = isinstance(refusal, TemporarilyUnavailable)

@@ -59,9 +59,14 @@ def needs_allowing(client: Client, scope: tuple[str, ...]) -> tuple[str, ...]:
     return scope if client.consent == ASK else tuple(it for it in scope if it == _OFFLINE)
 
 
-def asks_for_password(request: AuthorizationRequest) -> bool:
-    """Whether the one who is signed on has to prove it again, rather than who it is to be."""
-    return "select_account" not in request.prompt
+def asks_for_password(
+    request: AuthorizationRequest, sign_on: SignOn, hinted_user: UUID | None
+) -> bool:
+    """Whether the one who is signed on has to prove it again, rather than who it is to be.
+
+    Another user than the hint names never gets through, whatever is proven.
+    """
+    return "select_account" not in request.prompt and hinted_user in {None, sign_on.user_id}
 
 
 def _will_do(

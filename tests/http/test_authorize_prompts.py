@@ -20,6 +20,7 @@ from tests.http.at_pages import (
     visitor,
 )
 from tests.http.browsing import (
+    PASSWORD,
     Pkce,
     hidden,
     make_web_client,
@@ -202,6 +203,11 @@ async def test_who_the_hint_names_may_sign_in(
     """AUTHZ-13."""
     hint, other = await hint_of(someone, client), await signed_on(app)
     page = await other.browser.follow(await other.ask(client, PKCE, id_token_hint=hint))
+    # The page is not for who is signed on, whom the client would be told about in vain.
+    assert str(other.user.username) not in page.text
+    page = await other.browser.submit(page, username="nobody", password=PASSWORD)
+    assert_page(page, 401)
+    assert str(other.user.username) not in page.text
     answer = await other.browser.follow(await sign_in(other.browser, page, someone.user))
     assert "code" in response_of(answer)
 

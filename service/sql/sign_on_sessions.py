@@ -1,4 +1,7 @@
-"""Table sessions: the ends of those that came from a sign-on, or from a consent."""
+"""Table sessions: the ends of those that came from a sign-on, or from a consent.
+
+As in session_ends.py, what is over in another way keeps the reason for it.
+"""
 
 from uuid import UUID
 
@@ -21,6 +24,8 @@ async def end_sessions_of_sign_on(
             WHERE sign_on_id = $1
               AND revoked_at IS NULL
               AND NOT scopes @> ARRAY['offline_access']
+              AND idle_expires_at > clock_timestamp() - interval '2 minutes'
+              AND client_epoch = (SELECT epoch FROM clients WHERE clients.id = client_id)
             ORDER BY id
             FOR UPDATE
         )
@@ -45,6 +50,8 @@ async def end_session_at_sign_out(
           AND client_id = $3
           AND revoked_at IS NULL
           AND NOT scopes @> ARRAY['offline_access']
+          AND idle_expires_at > clock_timestamp() - interval '2 minutes'
+          AND client_epoch = (SELECT epoch FROM clients WHERE clients.id = client_id)
         RETURNING id
         """,
         session_id,
@@ -64,7 +71,11 @@ async def end_sessions_of_client(
         SET revoked_at = clock_timestamp(), revoked_reason = $3
         WHERE id IN (
             SELECT id FROM sessions
-            WHERE user_id = $1 AND client_id = $2 AND revoked_at IS NULL
+            WHERE user_id = $1
+              AND client_id = $2
+              AND revoked_at IS NULL
+              AND idle_expires_at > clock_timestamp() - interval '2 minutes'
+              AND client_epoch = (SELECT epoch FROM clients WHERE clients.id = client_id)
             ORDER BY id
             FOR UPDATE
         )

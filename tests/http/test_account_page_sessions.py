@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from service.app import App
-from tests.http.account_pages import Visitor, allow, lines_of, visit
+from tests.http.account_pages import Visitor, allow, hint_of, lines_of, log_out, visit
 from tests.http.accounts import Accounts, open_accounts
 from tests.http.browsing import (
     CALLBACK,
@@ -217,12 +217,40 @@ async def test_a_client_with_hostile_names_does_no_harm(anna: Visitor) -> None:
     assert page.text.count("&lt;script&gt;") >= 2
 
 
+_OVER = {
+    "not used": """UPDATE sessions SET idle_expires_at = clock_timestamp() - interval '1 day'
+                   WHERE id = $1::uuid""",
+    "client revoked": """UPDATE clients SET epoch = epoch + 1 FROM sessions
+                         WHERE sessions.id = $1::uuid AND clients.id = client_id""",
+}
+
+
 async def test_what_ended_long_ago_is_told_with_its_reason(anna: Visitor) -> None:
     application = await allow(anna)
     sid = claims_of(application.tokens["access_token"])["sid"]
-    query = "UPDATE sessions SET idle_expires_at = now() - interval '1 day' WHERE id = $1::uuid"
-    await execute(anna.app, query, sid)
+    await execute(anna.app, _OVER["not used"], sid)
     page = await anna.page()
     assert "Ended sessions (1)" in page.text
     assert "not used for too long" in page.text
     assert sid not in lines_of(page)
+
+
+@pytest.mark.parametrize("end", ["browser", "client", "consent"])
+@pytest.mark.parametrize("over", _OVER.values(), ids=_OVER)
+async def test_what_is_over_already_is_not_ended_once_more(
+    anna: Visitor, over: str, end: str
+) -> None:
+    """LOGIN-3, RT-17: it keeps its reason, and no verifier has to hear of it."""
+    application = await allow(anna)
+    sid = claims_of(application.tokens["access_token"])["sid"]
+    await execute(anna.app, over, sid)
+    if end == "browser":
+        await anna.send("sessions", session=await current(anna))
+    elif end == "client":
+        await log_out(anna, id_token_hint=hint_of(application))
+    else:
+        answer = await anna.send("consents", client=application.client.id)
+        assert answer.headers["location"] == "/account?done=consent_withdrawn"
+    assert await anna.is_signed_on() == (end == "consent")
+    assert await fetch(anna.app, "SELECT revoked_reason FROM sessions WHERE id = $1", sid) is None
+    assert not await application.is_void_everywhere()

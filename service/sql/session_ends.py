@@ -136,7 +136,10 @@ async def end_sessions_of_user(
 async def end_surplus_sessions(
     connection: Connection, user_id: UUID, reason: str, *, keep: int
 ) -> list[UUID]:
-    """End the user's living sessions but the `keep` that were used last; their ids."""
+    """End the user's living sessions but the `keep` that were used last; their ids.
+
+    Those that ran out go first: none of them takes the place of one that lives.
+    """
     rows = await connection.fetch(
         """
         UPDATE sessions
@@ -146,7 +149,7 @@ async def end_surplus_sessions(
             WHERE id IN (
                 SELECT id FROM sessions
                 WHERE user_id = $1 AND revoked_at IS NULL
-                ORDER BY rotated_at DESC
+                ORDER BY idle_expires_at <= clock_timestamp(), rotated_at DESC
                 OFFSET $3
             )
             AND revoked_at IS NULL

@@ -242,3 +242,18 @@ async def test_too_many_sessions_end_the_one_used_least_lately(
     assert await reasons(app, [first, third, fourth]) == {None}
     (fact,) = await facts(app, "sid", [first, second, third, fourth])
     assert fact[0] == str(second)
+
+
+async def test_a_session_that_ran_out_takes_no_place_of_one_that_lives(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late it was used: a client's sessions may run out sooner than another's."""
+    monkeypatch.setattr("service.flows.begin_session.MAX_SESSIONS_PER_USER", 3)
+    user = await make_user(app.services.database)
+    living, *over = await begin_some(app, user, 3)
+    query = "UPDATE sessions SET idle_expires_at = clock_timestamp() WHERE id = $1 RETURNING id"
+    for session_id in over:
+        await fetch(app, query, session_id)
+    first, second = await begin_some(app, user, 2)
+    assert await reasons(app, over) == {"too_many_sessions"}
+    assert await reasons(app, [living, first, second]) == {None}

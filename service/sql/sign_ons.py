@@ -101,13 +101,20 @@ async def is_signed_on(connection: Connection, sign_on_id: UUID) -> bool:
 
 
 async def touch_sign_on(connection: Connection, sign_on_id: UUID, idle_ttl: timedelta) -> None:
-    """Note that the sign-on was used: its idle time begins anew."""
+    """Note that the sign-on was used: its idle time begins anew.
+
+    Unless its row is locked at this moment: the next use notes it, and none waits for that.
+    """
     await connection.execute(
         """
         UPDATE sign_ons
         SET last_used_at = clock_timestamp(),
             idle_expires_at = least(clock_timestamp() + $2::interval, expires_at)
-        WHERE id = $1 AND ended_at IS NULL
+        WHERE id IN (
+            SELECT id FROM sign_ons
+            WHERE id = $1 AND ended_at IS NULL
+            FOR NO KEY UPDATE SKIP LOCKED
+        )
         """,
         sign_on_id,
         idle_ttl,

@@ -7,6 +7,7 @@ import pytest
 
 from service.app import App
 from service.oauth.sign_on import read_cookie_value
+from service.sql.sign_ons import is_signed_on as is_signed_on_still
 from tests.conftest import RegisteredClient
 from tests.http.at_pages import (
     SIGN_ON,
@@ -139,6 +140,22 @@ async def test_a_use_moves_the_idle_end_and_not_the_other(app: App) -> None:
     after = await fetch(app, ends, someone.user.id)
     assert after[0] > before[0]
     assert after[1] == before[1]
+
+
+async def test_a_use_does_not_wait_for_a_redemption(app: App) -> None:
+    """LOGIN-3: which holds the sign-on until its COMMIT is on the disk; the next use moves it."""
+    someone = await signed_on(app)
+    back = """UPDATE sign_ons SET idle_expires_at = idle_expires_at - interval '2 minutes'
+              WHERE user_id = $1 RETURNING idle_expires_at"""
+    before = await fetch(app, back, someone.user.id)
+    held = read_cookie_value(someone.browser.cookies[SIGN_ON])
+    assert held is not None
+    async with app.services.database.transaction() as connection:
+        assert await is_signed_on_still(connection, held.id)
+        assert await is_signed_on(someone.browser)
+    assert await is_signed_on(someone.browser)
+    after = await fetch(app, "SELECT idle_expires_at FROM sign_ons WHERE id = $1", held.id)
+    assert after > before
 
 
 COOKIES: dict[str, Any] = {

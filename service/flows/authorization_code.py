@@ -21,7 +21,6 @@ from service.sql.audit_events import insert_audit_event
 from service.sql.authorization_codes import StoredCode, find_code, note_failure, spend_code
 from service.sql.connection import Database
 from service.sql.sessions import NewSession
-from service.sql.sign_ons import is_signed_on
 
 _REUSED = "code_reused"
 
@@ -133,8 +132,6 @@ class AuthorizationCodeGrant:
                     raise _NotSpent
                 session = await open_session(connection, new, request.origin)
                 if session is None or session.client_epoch != stored.client_epoch:
-                    raise _NotSpent
-                if not await is_signed_on(connection, stored.sign_on_id):
                     raise _NotSpent
             return session, token, asked
         return None

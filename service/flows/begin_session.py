@@ -15,6 +15,7 @@ from service.sql.audit_events import insert_audit_event
 from service.sql.connection import Connection, Database
 from service.sql.session_ends import end_surplus_sessions
 from service.sql.sessions import NewSession, insert_session, is_unchanged
+from service.sql.sign_ons import is_signed_on
 
 _SURPLUS = "too_many_sessions"
 
@@ -60,13 +61,20 @@ async def begin_session(
 async def open_session(connection: Connection, new: NewSession, origin: Origin) -> Session | None:
     """The session, begun; None unless user and client are as they were read, in a living database.
 
-    In the caller's transaction.
+    Nor where its sign-on is over. In the caller's transaction.
     """
     session = await insert_session(connection, new)
-    if session is not None:
-        await _end_surplus(connection, new, origin)
-        await _audit(connection, new, origin)
+    # The sign-on before other sessions, as a sign-out has them: else each could wait for the other.
+    if session is None or not await _may_begin(connection, new):
+        return None
+    await _end_surplus(connection, new, origin)
+    await _audit(connection, new, origin)
     return session
+
+
+async def _may_begin(connection: Connection, new: NewSession) -> bool:
+    """Whether its sign-on goes on, if it has one, until the transaction ends."""
+    return new.sign_on_id is None or await is_signed_on(connection, new.sign_on_id)
 
 
 async def _end_surplus(connection: Connection, new: NewSession, origin: Origin) -> None:

@@ -21,6 +21,8 @@ from service.oauth.client import Client
 from service.oauth.errors import ConsentRequired, InvalidGrant
 from service.oauth.sign_on import SignOn
 from service.sql.connection import DatabaseUnavailable
+from service.sql.sign_on_sessions import end_sessions_of_sign_on
+from service.sql.sign_ons import end_sign_on
 from tests.conftest import MakeApp, RegisteredClient
 from tests.http.at_pages import COUNT_CODES, count, signed_on
 from tests.http.browsing import Pkce, make_web_client, obtain_code, redeem, request_of, response_of
@@ -199,6 +201,25 @@ async def test_no_code_outlives_a_consent_that_is_withdrawn(app: App, world: Wor
         return code is not None
 
     await many(race)
+
+
+async def test_a_sign_out_and_a_redemption_do_not_wait_for_each_other(
+    app: App, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RT-17: where the redemption has a session to end, too, of the same sign-on."""
+    sign_on = await world.sign_on()
+    assert await world.redeem(await world.grant(sign_on)) is not None
+    code = await world.grant(sign_on)
+    monkeypatch.setattr("service.flows.begin_session.MAX_SESSIONS_PER_USER", 1)
+    async with world.database.transaction() as connection:
+        assert await end_sign_on(connection, sign_on.id, "signed_out")
+        redemption = asyncio.create_task(world.redeem(code))
+        await asyncio.sleep(0.1)
+        await connection.execute("SET LOCAL lock_timeout = '20ms'")
+        assert len(await end_sessions_of_sign_on(connection, sign_on.id, "signed_out")) == 1
+    with suppress(DatabaseUnavailable):  # a busy machine let it wait for too long
+        assert await redemption is None
+    assert await fetch(app, LIVING, sign_on.user_id) == 0
 
 
 async def test_a_stored_request_has_one_answer(world: World) -> None:

@@ -1,5 +1,6 @@
 """What an operator does to a user: the sessions, the facts for verifiers, what is erased."""
 
+import secrets
 from uuid import UUID
 
 import pytest
@@ -150,9 +151,10 @@ async def test_roles_make_tokens_stale_and_reach_the_sessions(app: App) -> None:
 
 async def test_a_new_user_s_roles_are_in_the_first_token(app: App) -> None:
     database = app.services.database
-    made = await manage_users.create_user(
-        database, Profile(username=None, email=None), "x", OPERATOR, roles=("admin",)
-    )
+    # Nobody is without these: what other tests read of all users says so, too.
+    name = f"user-{secrets.token_hex(6)}"
+    profile = Profile(username=name, email=f"{name}@example.com")
+    made = await manage_users.create_user(database, profile, "x", OPERATOR, roles=("admin",))
     assert made.roles == ("admin",)
     session = await begin(app, None, await know_user(database, made.id))
     assert (await fetch_session(app, session.id))["roles"] == ["admin"]

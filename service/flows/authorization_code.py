@@ -15,7 +15,6 @@ from service.oauth.client import Client
 from service.oauth.errors import InvalidTarget, OAuthError
 from service.oauth.refresh_token import RefreshToken
 from service.oauth.resource import check_resource
-from service.oauth.session import Session
 from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 from service.sql.audit_events import insert_audit_event
 from service.sql.authorization_codes import StoredCode, find_code, note_failure, spend_code
@@ -59,7 +58,8 @@ class AuthorizationCodeGrant:
 
         Raises InvalidGrant, InvalidRequest and InvalidTarget, none of which spends the code, but
         burns it at the fifth time (AC-8). A spent code that comes again, with all else right, ends
-        the session that it began (AC-7). Raises TemporarilyUnavailable, DatabaseUnavailable.
+        the session that it began (AC-7). Raises TemporarilyUnavailable, DatabaseUnavailable,
+        SignerUnavailable: nothing has happened then.
         """
         self._issuer.signer(request.client)
         digest = digest_code(request.code)
@@ -74,20 +74,13 @@ class AuthorizationCodeGrant:
         if not stored.living:
             await self._punish(stored, request.origin)
             raise refused("spent, expired or burned")
-        begun = await self._begin(stored, request, digest)
-        if begun is None:
+        tokens = await self._begin(stored, request, digest, audience)
+        if tokens is None:
             async with self._database.connection() as connection:
                 stored = await find_code(connection, digest) or stored
             await self._punish(stored, request.origin)
             raise refused("spent meanwhile, or the user changed or signed off")
-        session, token, asked = begun
-        return self._issuer.issue(
-            request.client,
-            session,
-            token,
-            asked=asked,
-            wishes=Wishes(audiences=audience, nonce=stored.nonce),
-        )
+        return tokens
 
     async def _check(
         self, stored: StoredCode, request: CodeRequest, digest: bytes
@@ -102,28 +95,14 @@ class AuthorizationCodeGrant:
             raise
 
     async def _begin(
-        self, stored: StoredCode, request: CodeRequest, digest: bytes
-    ) -> tuple[Session, RefreshToken, float] | None:
-        """The session, its first refresh token, and the monotonic second of its statement."""
+        self, stored: StoredCode, request: CodeRequest, digest: bytes, audience: tuple[str, ...]
+    ) -> SessionTokens | None:
+        """The tokens of the session; None where it can't begin. Raises TemporarilyUnavailable."""
         client = request.client
         token = self._issuer.begin(
             uuid7(int(time.time() * 1000), secrets.token_bytes(RANDOM_BYTES))
         )
-        new = NewSession(
-            id=token.session_id,
-            user_id=stored.user_id,
-            credential_version=stored.credential_version,
-            client_id=client.id,
-            secret_digest=token.secret_digest,
-            scopes=stored.scopes,
-            audiences=stored.audiences,
-            amr=stored.amr,
-            device=stored.device,
-            idle_ttl=client.session_idle_ttl,
-            absolute_ttl=client.session_absolute_ttl,
-            auth_time=stored.auth_time,
-            sign_on_id=stored.sign_on_id,
-        )
+        new = _session_of(stored, client, token)
         asked = time.monotonic()
         with suppress(_NotSpent):
             async with self._database.transaction() as connection:
@@ -133,7 +112,14 @@ class AuthorizationCodeGrant:
                 session = await open_session(connection, new, request.origin)
                 if session is None or session.client_epoch != stored.client_epoch:
                     raise _NotSpent
-            return session, token, asked
+                # Before COMMIT: where signing fails, the code is as good as before.
+                return self._issuer.issue(
+                    client,
+                    session,
+                    token,
+                    asked=asked,
+                    wishes=Wishes(audiences=audience, nonce=stored.nonce),
+                )
         return None
 
     async def _punish(self, stored: StoredCode, origin: Origin) -> None:
@@ -153,6 +139,25 @@ class AuthorizationCodeGrant:
                 request_id=request.origin.request_id,
                 owner=stored.client_id,
             )
+
+
+def _session_of(stored: StoredCode, client: Client, token: RefreshToken) -> NewSession:
+    """What the code is for, as a session of that first refresh token."""
+    return NewSession(
+        id=token.session_id,
+        user_id=stored.user_id,
+        credential_version=stored.credential_version,
+        client_id=client.id,
+        secret_digest=token.secret_digest,
+        scopes=stored.scopes,
+        audiences=stored.audiences,
+        amr=stored.amr,
+        device=stored.device,
+        idle_ttl=client.session_idle_ttl,
+        absolute_ttl=client.session_absolute_ttl,
+        auth_time=stored.auth_time,
+        sign_on_id=stored.sign_on_id,
+    )
 
 
 def _fit(stored: StoredCode, request: CodeRequest) -> tuple[str, ...]:

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from service.app import App
+from service.keys.sign import sign
+from service.keys.signer import Signer, SignerUnavailable
 from tests.conftest import AUDIENCE, RegisteredClient, http_to
 from tests.http.at_pages import Visitor, signed_on, tokens_of
 from tests.http.browsing import CALLBACK, Pkce, make_web_client, obtain_code, redeem
 from tests.http.refusals import assert_refused
-from tests.sessions import execute, fetch
+from tests.sessions import execute, fetch, present
 
 PKCE = Pkce("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")
 OTHER = "https://invoices.example"
@@ -202,3 +204,28 @@ async def test_a_public_client_proves_itself_by_the_verifier_alone(
         assert_refused(await http.post("/token", data=form), "invalid_grant")
         answer = await http.post("/token", data={**form, "code_verifier": PKCE.verifier})
     assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("good", [0, 1], ids=["access token", "ID Token"])
+async def test_a_key_that_does_not_answer_spends_no_code(
+    app: App, code: str, client: RegisteredClient, monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
+    """AC-8: the answer says that it can be sent again. So it can, and no session has begun."""
+    signed: list[str] = []
+
+    def sign_some(signer: Signer, typ: str, claims: dict[str, Any]) -> str:
+        if len(signed) == good:
+            raise SignerUnavailable("the token is away")
+        signed.append(sign(signer, typ, claims))
+        return signed[-1]
+
+    sessions = "SELECT count(*) FROM sessions WHERE client_id = $1"
+    before = await fetch(app, sessions, client.id)
+    with monkeypatch.context() as patch:
+        patch.setattr("service.flows.session_tokens.sign", sign_some)
+        answer = await redeem(app, client, code, PKCE)
+    assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+    assert await fetch(app, sessions, client.id) == before
+    tokens = await tokens_of(app, client, code, PKCE)
+    async with http_to(app) as http:
+        assert (await present(http, client, tokens["refresh_token"])).status_code == 200

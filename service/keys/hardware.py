@@ -96,7 +96,7 @@ class HardwareKeys:
             if not self._failed and signer.found.session is self._session:
                 try:
                     return make_signature(signer.found, message)
-                except PKCS11Error as error:
+                except _FAULTS as error:
                     self._failed, self._fault = True, _fault(error)
             found = self._ask(find_pair, signer.public_jwk)
             if found is None:

@@ -134,6 +134,21 @@ def test_a_token_that_was_away_is_logged_in_to_again(
     assert len(signer.sign(b"message")) == 64
 
 
+def test_whatever_a_library_fails_with_is_an_outage(
+    hardware: HardwareKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some speak to their token over a network, and not every fault of that is PKCS#11's."""
+    signer = hardware.open(hardware.generate(ES256, 0))
+    assert signer is not None
+
+    def fail(*_: object) -> bytes:
+        raise OSError("broken pipe")
+
+    monkeypatch.setattr("service.keys.hardware.make_signature", fail)
+    with pytest.raises(SignerUnavailable, match="broken pipe"):
+        signer.sign(b"message")
+
+
 def test_nobody_waits_for_a_token_that_was_away(
     hardware: HardwareKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,8 +1,9 @@
 """make bench: every figure beside the yardstick of the same run, and their ratio."""
 
 import statistics
-import sys
 from collections.abc import Callable
+
+import click
 
 from bench.catch_up import measure_catch_up
 from bench.code_flow import measure_code_flow
@@ -20,6 +21,7 @@ from bench.load import (
     run_load,
     send_one,
 )
+from bench.many_sessions import measure_many_sessions
 from bench.reach import measure_reach
 from bench.servers import Pod, running_pod
 from bench.sign import measure_signing
@@ -39,24 +41,28 @@ _OF_A_POD: dict[str, Callable[..., None]] = {
     "catch-up": measure_catch_up,
     "code-flow": measure_code_flow,
 }
+_ALONE: dict[str, Callable[..., None]] = {
+    "sign": measure_signing,
+    "storage": measure_storage,
+    "many-sessions": measure_many_sessions,
+}
 
 
-def main() -> None:
-    """Print the tables.
+@click.command()
+@click.argument("part", required=False, type=click.Choice([*_OF_A_POD, *_ALONE]))
+@click.argument("numbers", nargs=-1, type=click.IntRange(1))
+def main(part: str | None, numbers: tuple[int, ...]) -> None:
+    """Print the tables: all of them, or one PART.
 
-    `verify` and `reach` measure the verifier alone, `sign` the kinds of keys; `storage` and
-    `catch-up` take minutes, and so are not among the rest.
+    `catch-up`, `storage` and `many-sessions` take minutes, and so are not among the rest. They
+    take NUMBERS, which say how much: entries, rotations and sessions, sessions and rotations.
     """
-    command, numbers = sys.argv[1:2], [int(number) for number in sys.argv[2:]]
-    if command == ["storage"]:
-        measure_storage(*numbers)
-        return
-    if command == ["sign"]:
-        measure_signing()
+    if part in _ALONE:
+        _ALONE[part](*numbers)
         return
     with running_pod() as pod:
-        if command:
-            _OF_A_POD[command[0]](pod, *numbers)
+        if part:
+            _OF_A_POD[part](pod, *numbers)
             return
         measure_costs(pod)
         print_row("what", "figure", "", "target", "")

@@ -53,12 +53,17 @@ class Pod:
 
     def postgres_seconds(self) -> float:
         """CPU time so far of PostgreSQL's processes that live, user and system."""
-        parents = Path(f"/proc/{self.postmaster}/task/{self.postmaster}/children").read_text()
-        return sum(map(_cpu_seconds, (self.postmaster, *map(int, parents.split()))))
+        return family_seconds(self.postmaster)
 
     def resident_mib(self) -> float:
         """Resident memory of the process."""
         return _status_kib(self.pid, "VmRSS:") / 1024
+
+
+def family_seconds(pid: int) -> float:
+    """CPU time so far of a process and its children that live, user and system."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return sum(map(_cpu_seconds, (pid, *map(int, children.split()))))
 
 
 def _cpu_seconds(pid: int) -> float:

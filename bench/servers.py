@@ -94,6 +94,7 @@ def running_pod() -> Iterator[Pod]:
             "WATCHWORD_REDIS_URL": redis.url,
             "WATCHWORD_KEYS_DIR": str(folder / "keys"),
             "WATCHWORD_DRAIN": "0s",
+            "WATCHWORD_CODES_PER_USER": "1000000",
         }
         _watchword(environment, "keys", "init")
         _watchword(environment, "migrate")

@@ -70,7 +70,6 @@ _REDIS_SECONDS = 1.0
 _REDIS_PAUSE_SECONDS = 0.5
 # Authorization requests of one address that have to be kept: a stranger can send them, and each
 # is a row for half an hour. Many people may share the address.
-_REQUESTS_PER_MINUTE = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,11 +159,19 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
     authorization_limit = RateLimit(
         settings.redis_url.reveal(),
         settings.redis_prefix,
-        amount=_REQUESTS_PER_MINUTE,
+        amount=settings.authorizations_per_address,
         window=timedelta(minutes=1),
         on_excess=excess_counter(metrics),
     )
     stack.push_async_callback(authorization_limit.close)
+    code_limit = RateLimit(
+        settings.redis_url.reveal(),
+        settings.redis_prefix,
+        amount=settings.codes_per_user,
+        window=timedelta(minutes=1),
+        on_excess=excess_counter(metrics),
+    )
+    stack.push_async_callback(code_limit.close)
     passwords = open_passwords(settings)
     stack.callback(passwords.close)
     pages = open_pages(settings)
@@ -201,6 +208,7 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
         limit=limit,
         registration_limit=registration_limit,
         authorization_limit=authorization_limit,
+        code_limit=code_limit,
         metrics=metrics,
     )
     bind_gauges(services)

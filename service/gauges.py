@@ -12,18 +12,10 @@ from service.keys.certificate import read_expiry
 from service.keys.keyring import Keyring
 from service.metrics import KEY_STATES, PURPOSES, Metrics
 
-# The kinds that limits count under, as label values.
-_LIMITS = {
-    "client-address": "client_address",
-    "client-client": "client_id",
-    "registration": "registration",
-}
-
 
 def excess_counter(metrics: Metrics) -> Callable[[str], None]:
     """Counts what went beyond a rate limit of that kind."""
-    counters = {kind: metrics.rate_limited.labels(name) for kind, name in _LIMITS.items()}
-    return lambda kind: counters[kind].inc()
+    return lambda kind: metrics.rate_limited.labels(kind).inc()
 
 
 def bind_gauges(services: Services) -> None:

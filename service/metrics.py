@@ -46,7 +46,8 @@ _VERDICTS = (
 PURPOSES = ("token", "feed")
 KEY_STATES = ("pending", "active", "retiring")
 _LIMITS = (
-    *("client_id", "client_address", "login", "login_pool", "registration", "authorization"),
+    *("client_id", "client_address", "login", "login_pool", "registration"),
+    *("authorization", "code"),
 )
 
 

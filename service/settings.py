@@ -202,6 +202,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         doc("Attempts at a new name in an hour, per address (and user), before 429.", ge=1),
     ] = 20
+    authorizations_per_address: Annotated[
+        int,
+        doc(
+            "Authorization requests in a minute, per address, that are kept because somebody has "
+            "to be asked, before 429.",
+            ge=1,
+        ),
+    ] = 600
+    codes_per_user: Annotated[
+        int,
+        doc("Authorization codes in a minute, per user, before 429; each begins a session.", ge=1),
+    ] = 60
     client_failures_per_minute: Annotated[
         int,
         doc(

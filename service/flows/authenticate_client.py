@@ -32,11 +32,11 @@ async def authenticate_client(
     reason = _fault(client, credentials.secret)
     if client is not None and reason is None:
         return client
-    for kind, subject in (("address", address), ("client", client_id)):
-        if retry_after := await limit.count_failure(f"client-{kind}", subject):
+    for kind, subject in (("client_address", address), ("client_id", client_id)):
+        if retry_after := await limit.count_failure(kind, subject):
             raise TooManyAttempts(
                 "too many failed client authentications; wait and check the client's secret",
-                reason=f"limit of the {kind}: {reason}",
+                reason=f"limit of {kind}: {reason}",
                 retry_after=retry_after,
             )
     raise InvalidClient(_REFUSED, reason=reason)

@@ -103,8 +103,10 @@ def request_over(visit: Visit) -> Reply:
 async def grant(
     visit: Visit, asked: Asked, request: AuthorizationRequest, sign_on: SignOn, *, consents: bool
 ) -> Reply:
-    """The code, on its way to the client."""
+    """The code, on its way to the client. Raises TooManyAttempts: each begins a session."""
     services = visit.services
+    if retry_after := await services.code_limit.hit("code", str(sign_on.user_id)):
+        raise TooManyAttempts("too many sign-ins; try again later", retry_after=retry_after)
     try:
         code = await grant_code(
             services.database,

@@ -86,6 +86,7 @@ class Services:
     limit: FailureLimit
     registration_limit: RateLimit
     authorization_limit: RateLimit
+    code_limit: RateLimit
     metrics: Metrics
     readiness: Readiness = field(default_factory=Readiness)
 

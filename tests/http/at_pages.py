@@ -1,12 +1,14 @@
 """People at the hosted pages, each with a browser and an address of their own."""
 
 import secrets
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 
-from service.app import App
+from service.app import App, create_app
 from service.flows.manage_users import create_user
 from service.flows.origin import OPERATOR
 from service.oauth.user import KnownUser, Profile
@@ -110,3 +112,10 @@ def assert_guarded(answer: httpx.Response) -> None:
     }
     assert {name: answer.headers[name] for name in expected} == expected
     assert "access-control-allow-origin" not in answer.headers
+
+
+@asynccontextmanager
+async def changed(app: App, **changes: Any) -> AsyncIterator[App]:
+    """The shared pod with some of its services replaced."""
+    services = replace(app.services, **changes)
+    yield App(asgi=create_app(services), services=services)

@@ -2,16 +2,13 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 import pytest
 
-from service.app import App, create_app, open_database
+from service.app import App, open_database
 from service.environment import Secret
 from service.flows.client_cache import ClientCache
 from service.flows.prove_password import PasswordProof
@@ -24,8 +21,8 @@ from tests.conftest import MakeSettings, RegisteredClient
 from tests.http.accounts import DEAD_REDIS
 from tests.http.at_pages import (
     COUNT_CODES,
-    COUNT_REQUESTS,
     assert_page,
+    changed,
     count,
     make_person,
     sign_in,
@@ -157,39 +154,6 @@ async def test_what_is_kept_is_what_is_read(app: App, client: RegisteredClient) 
     query = "SELECT parameters FROM authorization_requests WHERE client_id = $1"
     kept = dict(json.loads(await fetch(app, query, client.id)))
     assert kept == request_of(client, PKCE)
-
-
-@asynccontextmanager
-async def changed(app: App, **changes: Any) -> AsyncIterator[App]:
-    """The shared pod with some of its services replaced."""
-    services = replace(app.services, **changes)
-    yield App(asgi=create_app(services), services=services)
-
-
-async def test_a_stranger_can_not_fill_the_table(app: App, client: RegisteredClient) -> None:
-    """RATE-3: by address; whoever need not be asked goes on, and no client is sent in circles."""
-    settings = app.services.settings
-    limit = RateLimit(
-        settings.redis_url.reveal(), f"t{uuid4().hex[:12]}", amount=3, window=timedelta(hours=9)
-    )
-    async with changed(app, authorization_limit=limit) as pod:
-        browser, someone = visitor(pod), await signed_on(pod)
-        for _ in range(3):
-            answer = await browser.get("/authorize", **request_of(client, PKCE))
-            assert answer.headers["location"].startswith("/login")
-        for answer in (
-            await browser.get("/authorize", **request_of(client, PKCE)),
-            await browser.http.post("/authorize", data=request_of(client, PKCE)),
-        ):
-            assert_page(answer, 429)
-            assert int(answer.headers["retry-after"]) > 0
-        someone.browser.http.headers["x-forwarded-for"] = browser.http.headers["x-forwarded-for"]
-        answer = await someone.ask(client, PKCE, prompt="none")
-        assert response_of(answer)["error"] == "consent_required"
-        answer = await visitor(pod).get("/authorize", **request_of(client, PKCE))
-        assert answer.status_code == 303
-    await limit.close()
-    assert await count(app, COUNT_REQUESTS, client.id) == 4
 
 
 @pytest.fixture

@@ -34,8 +34,8 @@ async def test_a_pod_works_with_the_services_rights(
     async with Redis.from_url(url, decode_responses=True) as redis:
         await until(lambda: app.services.keeper.head() is not None)
         assert await redis.get("{acl-a}:feed:heartbeat")
-        assert await app.services.limit.count_failure("client-address", "x") is None
-        assert await app.services.limit.count_failure("client-address", "x") is not None
+        assert await app.services.limit.count_failure("client_address", "x") is None
+        assert await app.services.limit.count_failure("client_address", "x") is not None
         assert not app.services.keeper.redis_away
     async with Redis.from_url(redis_server.url) as admin:
         assert [key async for key in admin.scan_iter("{acl-a}:limit*")]

@@ -213,7 +213,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     codes_per_user: Annotated[
         int,
         doc("Authorization codes in a minute, per user, before 429; each begins a session.", ge=1),
-    ] = 60
+    ] = 100
     client_failures_per_minute: Annotated[
         int,
         doc(

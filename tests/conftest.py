@@ -100,6 +100,7 @@ def make_settings(
             "REDIS_PREFIX": name,
             "KEYS_DIR": str(keys_dir),
             "CLIENT_FAILURES_PER_MINUTE": "1000000",
+            "CODES_PER_USER": "1000000",
             "DRAIN": "0s",
             **overrides,
         }

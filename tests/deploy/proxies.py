@@ -7,11 +7,13 @@ import ssl
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
+import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -43,6 +45,13 @@ class Proxy(ABC):
     def trust(self) -> ssl.SSLContext:
         """What a client needs to believe its certificate."""
         return ssl.create_default_context(cafile=self.folder / "proxy.crt")
+
+    def serves(self) -> bool:
+        """Whether it has found a pod that answers."""
+        with suppress(httpx.TransportError):
+            keys = httpx.get(f"{self.url}/.well-known/jwks.json", verify=self.trust())
+            return keys.status_code == 200
+        return False
 
     def start(self) -> None:
         make_certificate(self.folder)

@@ -86,6 +86,7 @@ def test_three_pods_are_replaced_under_load_and_no_request_fails(
         fleet.start(address)
     client, password = fleet.make_people()
     until(lambda: all(pod.is_ready() for pod in fleet.pods))
+    until(fleet.proxy.serves)
     with visiting(visitors_of(fleet, client, password)) as visitors:
         until(visitors.have_come)
         began = time.monotonic()
@@ -129,6 +130,7 @@ def test_the_release_before_is_replaced_under_load_with_its_schema(
         fleet.start(address)
     client, password = fleet.make_people()
     until(lambda: all(pod.is_ready() for pod in fleet.pods))
+    until(fleet.proxy.serves)
     assert {line["release"] for pod in fleet.pods for line in pod.lines("ready")} == {
         previous_release().version
     }

@@ -68,8 +68,6 @@ _FOLLOWERS = 0.75
 # For background work; requests never wait for these.
 _REDIS_SECONDS = 1.0
 _REDIS_PAUSE_SECONDS = 0.5
-# Authorization requests of one address that have to be kept: a stranger can send them, and each
-# is a row for half an hour. Many people may share the address.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

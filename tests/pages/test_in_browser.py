@@ -192,11 +192,10 @@ def test_it_fits_where_people_write_from_right_to_left(name: str, open_page: Ope
 
 
 def test_what_is_wrong_has_the_focus(open_page: Open) -> None:
-    focused = "document.activeElement.outerHTML.slice(0, 120)"
-    summary = open_page("register_faults", BRANDS["watchword"]).evaluate(focused)
-    assert 'role="alert"' in summary
-    password = open_page("sign_in_wrong", BRANDS["watchword"]).evaluate(focused)
-    assert 'id="password"' in password
+    summary = open_page("register_faults", BRANDS["watchword"]).get_by_role("alert")
+    playwright.expect(summary).to_be_focused()
+    password = open_page("sign_in_wrong", BRANDS["watchword"]).locator("#password")
+    playwright.expect(password).to_be_focused()
 
 
 def test_the_choices_of_the_consent_page_are_of_one_size(open_page: Open) -> None:

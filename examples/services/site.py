@@ -100,16 +100,19 @@ class Site:
 
     async def lines(self, *words: str) -> AsyncIterator[str]:
         """The lines that the command line `watchword` prints, each as it comes."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command(*words),
+        with subprocess.Popen(  # noqa: S603, ASYNC220 (our own words; begun in a moment)
+            self._command(*words),
             env=self._environment(),
             cwd=ROOT,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        if process.stdout is not None:
-            async for line in process.stdout:
-                yield line.decode().rstrip()
-        await process.wait()
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                while process.stdout and (line := await asyncio.to_thread(process.stdout.readline)):
+                    yield line.rstrip()
+            except BaseException:  # stopped in the middle: the thread reads to the end
+                process.kill()
+                raise
 
     def _register(self, name: str) -> None:
         options = ["--audience", SHOP]

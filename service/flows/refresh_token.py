@@ -5,6 +5,7 @@ is raised after the transaction that it reports: inside, it would roll the sessi
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.flows.database_clock import DatabaseClock
@@ -31,6 +32,8 @@ from service.sql.sessions import find_stored, rotate_session
 # Between a judgement and what it asks for another pod may come.
 _JUDGEMENTS = 2
 
+_Issue = Callable[[Session], SessionTokens]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RefreshRequest:
@@ -41,6 +44,16 @@ class RefreshRequest:
     scope: str | None = None
     resources: tuple[str, ...] = ()
     origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A presentation that rotated nothing: what is wrong with it, and what makes its tokens."""
+
+    presented: Presented
+    fault: OAuthError | None
+    origin: Origin
+    issue: _Issue
 
 
 class RefreshTokenGrant:
@@ -81,19 +94,24 @@ class RefreshTokenGrant:
         token = self._read(request.token)
         presented, fault = _present(token, request)
         asked = time.monotonic()
-        session = None if fault else await self._rotate(presented)
-        if session is not None:
+
+        def issue(session: Session) -> SessionTokens:
+            return self._issuer.issue(
+                request.client,
+                session,
+                token.successor,
+                asked=asked,
+                wishes=Wishes(scopes=presented.scopes, audiences=presented.audiences),
+            )
+
+        tokens = None if fault else await self._rotate(presented, issue)
+        if tokens is not None:
             verdict = Verdict.ROTATED
         else:
-            verdict, session = await self._settle(presented, fault, request.origin)
+            attempt = _Attempt(presented, fault, request.origin, issue)
+            verdict, tokens = await self._settle(attempt)
         self._verdicts.count(verdict)
-        return self._issuer.issue(
-            request.client,
-            session,
-            token.successor,
-            asked=asked,
-            wishes=Wishes(scopes=presented.scopes, audiences=presented.audiences),
-        )
+        return tokens
 
     def _read(self, text: str) -> RefreshToken:
         try:
@@ -107,47 +125,60 @@ class RefreshTokenGrant:
             raise self._verdicts.refusal(Verdict.MALFORMED)
         return token
 
-    async def _rotate(self, presented: Presented) -> Session | None:
-        """Rotate in one statement; a row that somebody else locks for long is tried once more."""
+    async def _rotate(self, presented: Presented, issue: _Issue) -> SessionTokens | None:
+        """Rotate in one statement; a row that somebody else locks for long is tried once more.
+
+        With a key in hardware, which may be away for longer than the grace window, the signatures
+        are made before COMMIT: where they fail, nothing was rotated.
+        """
+        in_memory = self._issuer.signer(presented.client).in_memory
+        begin = self._database.connection if in_memory else self._database.transaction
         for last in (False, True):
+            tokens = None
             try:
-                async with self._database.connection() as connection:
+                async with begin() as connection:
                     session = await rotate_session(
                         connection, presented, self._commit, self._clock.deadline()
                     )
+                    if session is not None and not in_memory:
+                        tokens = issue(session)
             except DatabaseBusy:
                 if last:
                     raise
             else:
-                if session is not None:
-                    self._clock.learn(session.now)
-                return session
+                if session is None:
+                    return None
+                self._clock.learn(session.now)
+                return tokens or issue(session)
         raise AssertionError("unreachable")
 
-    async def _settle(
-        self, presented: Presented, fault: OAuthError | None, origin: Origin
-    ) -> tuple[Verdict, Session]:
-        """The verdict and the session of a token that is good all the same; else raises."""
+    async def _settle(self, attempt: _Attempt) -> tuple[Verdict, SessionTokens]:
+        """The verdict and the tokens of a token that is good all the same; else raises."""
+        presented = attempt.presented
         for _ in range(_JUDGEMENTS):
             stored = await self._find(presented.token)
             verdict = judge(presented, stored)
             if stored is None or not stored.has_secret(presented.token):
                 raise self._verdicts.refusal(verdict)
             if verdict is Verdict.AGAIN:
-                verdict, session = Verdict.ROTATED, await self._rotate(presented)
+                verdict, tokens = Verdict.ROTATED, await self._rotate(presented, attempt.issue)
             elif verdict is Verdict.HEALED:
-                session = await self._heal(presented, stored, origin)
+                tokens = await self._heal(attempt, stored)
             else:
-                await self._verdicts.note(verdict, presented, stored, origin)
-                session = stored.session
-            if verdict is Verdict.BEYOND:
-                self._verdicts.count(verdict)
-                raise fault or _beyond(presented, stored.session)
-            if verdict not in _GOOD:
-                raise self._verdicts.refusal(verdict, in_shadow=stored.in_shadow)
-            if session is not None:
-                return verdict, session
+                await self._verdicts.note(verdict, presented, stored, attempt.origin)
+                tokens = self._repeat(verdict, attempt, stored)
+            if tokens is not None:
+                return verdict, tokens
         raise TemporarilyUnavailable("the session is being refreshed; try again")
+
+    def _repeat(self, verdict: Verdict, attempt: _Attempt, stored: Stored) -> SessionTokens:
+        """What the retry of a rotation is answered; raises for everything else."""
+        if verdict is Verdict.RETRIED:
+            return attempt.issue(stored.session)
+        if verdict is Verdict.BEYOND:
+            self._verdicts.count(verdict)
+            raise attempt.fault or _beyond(attempt.presented, stored.session)
+        raise self._verdicts.refusal(verdict, in_shadow=stored.in_shadow)
 
     async def _find(self, token: RefreshToken) -> Stored | None:
         async with self._database.connection() as connection:
@@ -156,17 +187,16 @@ class RefreshTokenGrant:
             self._clock.learn(stored.session.now)
         return stored
 
-    async def _heal(self, presented: Presented, stored: Stored, origin: Origin) -> Session | None:
-        """The session; None when its row changed meanwhile. Raises when the feed knows its end."""
+    async def _heal(self, attempt: _Attempt, stored: Stored) -> SessionTokens | None:
+        """The tokens; None when the row changed meanwhile. Raises when the feed knows its end."""
+        presented, origin = attempt.presented, attempt.origin
         if not await self._healer.may_heal(stored, origin):
             raise self._verdicts.refusal(Verdict.DEAD)
         session = await self._healer.heal(presented, stored)
-        if session is not None:
-            await self._verdicts.note(Verdict.HEALED, presented, stored, origin)
-        return session
-
-
-_GOOD = frozenset({Verdict.ROTATED, Verdict.RETRIED, Verdict.HEALED})
+        if session is None:
+            return None
+        await self._verdicts.note(Verdict.HEALED, presented, stored, origin)
+        return attempt.issue(session)
 
 
 def _present(token: RefreshToken, request: RefreshRequest) -> tuple[Presented, OAuthError | None]:

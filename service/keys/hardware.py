@@ -41,6 +41,8 @@ _REFUSED_PINS = (PinExpired, PinIncorrect, PinInvalid, PinLenRange, PinLocked)
 class HardwareSigner:
     """Signs with one key of the token."""
 
+    in_memory = False
+
     def __init__(self, keys: "HardwareKeys", found: FoundKey) -> None:
         self._keys = keys
         self.found = found

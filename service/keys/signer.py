@@ -41,6 +41,11 @@ class Signer(Protocol):
         """The public half."""
         ...
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether the key is here, so that signing never fails."""
+        ...
+
     def sign(self, message: bytes) -> bytes:
         """The JWS signature of the message (RFC 7518 §3). Raises SignerUnavailable."""
         ...
@@ -48,6 +53,8 @@ class Signer(Protocol):
 
 class PrivateKey:
     """A private key in memory: RSASSA-PKCS1-v1_5 or ECDSA, with SHA-256, RFC 7518 §3.3 and §3.4."""
+
+    in_memory = True
 
     def __init__(self, key: _PrivateKey) -> None:
         self._key = key

@@ -73,7 +73,10 @@ class SharedCounts:
 
 
 class RateLimit(SharedCounts):
-    """How often something may happen in a window of time, for each of several subjects."""
+    """How often something may happen in a window of time, for each of several subjects.
+
+    `unasked`: so many of a subject each pod lets pass by its own count, and Redis is not asked.
+    """
 
     def __init__(
         self,
@@ -82,9 +85,11 @@ class RateLimit(SharedCounts):
         *,
         amount: int,
         window: timedelta,
+        unasked: int = 0,
         on_excess: Callable[[str], None] = lambda _: None,
     ) -> None:
         super().__init__(redis_url, prefix, window=window)
+        self._unasked = unasked
         self._on_excess = on_excess
         self._item: RateLimitItem = RateLimitItemPerSecond(amount, self._window_seconds)
         self._limiter = FixedWindowRateLimiter(self._storage)
@@ -101,12 +106,17 @@ class RateLimit(SharedCounts):
         return retry_after
 
     async def _hit(self, key: str) -> timedelta | None:
+        count = self._count(key) if self._unasked else 0
+        if 0 < count <= self._unasked:
+            return None
         try:
             return await self._ask(lambda: self._hit_shared(key))
         except RedisUnavailable:
-            if self._own.add(key, 1, ends_in=self._window_seconds) <= self._item.amount:
-                return None
-            return whole_seconds(self._own.seconds_left)
+            count = count or self._count(key)
+            return None if count <= self._item.amount else whole_seconds(self._own.seconds_left)
+
+    def _count(self, key: str) -> int:
+        return self._own.add(key, 1, ends_in=self._window_seconds)
 
     async def _hit_shared(self, key: str) -> timedelta | None:
         if await self._limiter.hit(self._item, key):

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from service.embedded.redis import EmbeddedRedis
 from service.redis import rate_limits
-from service.redis.rate_limits import FailureLimit
+from service.redis.rate_limits import FailureLimit, RateLimit
 
 pytestmark = pytest.mark.anyio
 
@@ -91,6 +91,18 @@ async def test_a_pod_counts_alone_while_redis_is_dead(
     server.kill()
     assert await count(one, 4) == [False, False, False, True]
     assert await count(other, 4) == [False, False, False, True]
+
+
+async def test_the_first_of_a_subject_may_pass_unasked(server: EmbeddedRedis) -> None:
+    """By each pod's own count; Redis hears of none of them."""
+    limit = RateLimit(server.url, "unasked", amount=3, window=timedelta(hours=9), unasked=2)
+    seen = [await limit.hit("code", SUBJECT) for _ in range(6)]
+    assert [it is not None for it in seen] == [False] * 5 + [True]
+    server.kill()
+    assert await limit.hit("code", "another") is None
+    seen = [await limit.hit("code", "another") for _ in range(3)]
+    assert [it is not None for it in seen] == [False, False, True]
+    await limit.close()
 
 
 async def test_one_failure_waits_for_a_frozen_redis_and_the_next_do_not(

@@ -32,7 +32,7 @@ async def begin_session(
     """The tokens of a new session; None if user or client changed since they were read.
 
     `user` was read with the password's hash that was proven. Raises TemporarilyUnavailable,
-    DatabaseUnavailable.
+    SignerUnavailable, DatabaseUnavailable; nothing has begun then.
     """
     issuer.signer(client)
     token = issuer.begin(uuid7(int(time.time() * 1000), secrets.token_bytes(RANDOM_BYTES)))
@@ -52,10 +52,12 @@ async def begin_session(
     asked = time.monotonic()
     async with database.transaction() as connection:
         session = await open_session(connection, new, origin)
-        unchanged = session is None and await is_unchanged(connection, new)
+        if session is not None:  # before COMMIT: where signing fails, no session is left behind
+            return issuer.issue(client, session, token, asked=asked)
+        unchanged = await is_unchanged(connection, new)
     if unchanged:  # so it was the database's life that was missing
         raise TemporarilyUnavailable("the database is recovering; try again shortly")
-    return None if session is None else issuer.issue(client, session, token, asked=asked)
+    return None
 
 
 async def open_session(connection: Connection, new: NewSession, origin: Origin) -> Session | None:

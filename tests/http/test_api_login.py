@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from service.app import App
+from service.keys.signer import SignerUnavailable
 from service.oauth.user import User
 from tests.conftest import AUDIENCE, register
 from tests.http.accounts import (
@@ -18,7 +19,7 @@ from tests.http.accounts import (
     read_set_cookie,
     register_web,
 )
-from tests.sessions import begin, claims_of, execute, fetch_session, make_public, read
+from tests.sessions import begin, claims_of, execute, fetch, fetch_session, make_public, read
 
 EVIL = "https://evil.example"
 
@@ -51,6 +52,22 @@ async def test_a_web_app_gets_the_refresh_token_in_a_cookie_alone(
     assert (claims["sub"], claims["aud"]) == (str(anna.id), AUDIENCE)
     assert (claims["client_id"], claims["amr"]) == (accounts.web.id, ["pwd"])
     assert claims["sid"] == str(read(accounts.app, cookie["token"]).session_id)
+
+
+async def test_where_nothing_can_be_signed_no_session_is_left_behind(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer says that it can be tried again; the user's list shows none that nobody holds."""
+
+    def fail(*_: object) -> str:
+        raise SignerUnavailable("the token is away")
+
+    berta = await accounts.user()
+    monkeypatch.setattr("service.flows.session_tokens.sign", fail)
+    answer = await accounts.browser().login(berta.username)
+    assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+    sessions = "SELECT count(*) FROM sessions WHERE user_id = $1"
+    assert await fetch(accounts.app, sessions, berta.id) == 0
 
 
 async def test_the_cookie_lasts_until_the_nearer_expiry(accounts: Accounts, anna: User) -> None:

@@ -1,6 +1,7 @@
 """What is left of sign-ons, requests, codes and consents: nothing, in time, and of the erased."""
 
 from datetime import timedelta
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -24,8 +25,11 @@ AGE = {name: f"UPDATE {name} {_EARLIER}" for name in COUNT}
 
 
 @pytest.fixture
-async def own(make_app: MakeApp, make_settings: MakeSettings) -> App:
-    """A pod whose database nobody else purges or fills."""
+async def own(
+    make_app: MakeApp, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> App:
+    """A pod whose database nobody else purges or fills, nor the pod itself."""
+    monkeypatch.setattr("service.background.purge", AsyncMock())
     return await make_app(await make_settings())
 
 

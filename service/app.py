@@ -68,8 +68,7 @@ _FOLLOWERS = 0.75
 # For background work; requests never wait for these.
 _REDIS_SECONDS = 1.0
 _REDIS_PAUSE_SECONDS = 0.5
-# Codes of a user in a minute: a sign-in asks no Redis, and what needs a limit still meets it.
-_UNASKED_CODES = 10
+_MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,31 +147,19 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
         attempts=settings.login_attempts,
     )
     stack.push_async_callback(login_limit.close)
-    registration_limit = RateLimit(
-        settings.redis_url.reveal(),
-        settings.redis_prefix,
-        amount=settings.registrations_per_address,
-        window=timedelta(hours=1),
-        on_excess=excess_counter(metrics),
-    )
-    stack.push_async_callback(registration_limit.close)
-    authorization_limit = RateLimit(
-        settings.redis_url.reveal(),
-        settings.redis_prefix,
-        amount=settings.authorizations_per_address,
-        window=timedelta(minutes=1),
-        on_excess=excess_counter(metrics),
-    )
-    stack.push_async_callback(authorization_limit.close)
-    code_limit = RateLimit(
-        settings.redis_url.reveal(),
-        settings.redis_prefix,
-        amount=settings.codes_per_user,
-        window=timedelta(minutes=1),
-        unasked=_UNASKED_CODES,
-        on_excess=excess_counter(metrics),
-    )
-    stack.push_async_callback(code_limit.close)
+
+    def limited(amount: int, window: timedelta, unasked: int = 0) -> RateLimit:
+        limit = RateLimit(
+            settings.redis_url.reveal(),
+            settings.redis_prefix,
+            amount=amount,
+            window=window,
+            unasked=unasked,
+            on_excess=excess_counter(metrics),
+        )
+        stack.push_async_callback(limit.close)
+        return limit
+
     passwords = open_passwords(settings)
     stack.callback(passwords.close)
     pages = open_pages(settings)
@@ -207,9 +194,10 @@ def _open(settings: Settings, release: str, stack: AsyncExitStack) -> Pod:
         receipts=ReceiptBook(database, metrics),
         receipt_reader=ReceiptReader(database),
         limit=limit,
-        registration_limit=registration_limit,
-        authorization_limit=authorization_limit,
-        code_limit=code_limit,
+        registration_limit=limited(settings.registrations_per_address, _HOUR),
+        authorization_limit=limited(settings.authorizations_per_address, _MINUTE),
+        # An ordinary sign-in asks no Redis.
+        code_limit=limited(settings.codes_per_user, _MINUTE, settings.codes_per_user // 10),
         metrics=metrics,
     )
     bind_gauges(services)

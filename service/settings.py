@@ -212,7 +212,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 600
     codes_per_user: Annotated[
         int,
-        doc("Authorization codes in a minute, per user, before 429; each begins a session.", ge=1),
+        doc(
+            "Authorization codes in a minute, per user, before 429; each begins a session. Each "
+            "pod lets a tenth more pass before it counts together with the others.",
+            ge=1,
+        ),
     ] = 100
     client_failures_per_minute: Annotated[
         int,

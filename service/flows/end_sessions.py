@@ -18,8 +18,7 @@ async def end_one_session(
     async with database.transaction() as connection:
         ended = await end_session(connection, session_id, reason)
         if ended is not None:
-            await write_ends(connection, [ended.id], reason, origin)
-            await note_end(connection, ended, reason, origin)
+            await write_end(connection, ended, reason, origin)
     return ended
 
 
@@ -46,10 +45,11 @@ async def write_ends(
     )
 
 
-async def note_end(
+async def write_end(
     connection: Connection, ended: EndedSession, reason: str, origin: Origin
 ) -> None:
-    """Write the audit event of one session's end."""
+    """The same of one session, and the audit event of its end."""
+    await write_ends(connection, [ended.id], reason, origin)
     await insert_audit_event(
         connection,
         "session_ended",

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import UUID
 
-from service.flows.end_sessions import note_end, write_ends
+from service.flows.end_sessions import end_one_session
 from service.flows.feed_reader import prove_entry, prove_heartbeat
 from service.flows.origin import Origin
 from service.keys.keyring import Keyring
@@ -14,7 +14,6 @@ from service.oauth.session import Session
 from service.redis.connection import RedisUnavailable
 from service.redis.feed import RedisFeed
 from service.sql.connection import Database
-from service.sql.session_ends import end_session
 from service.sql.sessions import heal_session
 
 _FRESH = timedelta(seconds=30)
@@ -71,8 +70,4 @@ class Healer:
         return False
 
     async def _take_back(self, stored: Stored, origin: Origin) -> None:
-        async with self._database.transaction() as connection:
-            ended = await end_session(connection, stored.session.id, _TAKEN_BACK)
-            if ended is not None:
-                await write_ends(connection, [ended.id], _TAKEN_BACK, origin)
-                await note_end(connection, ended, _TAKEN_BACK, origin)
+        await end_one_session(self._database, stored.session.id, _TAKEN_BACK, origin)

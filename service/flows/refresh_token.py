@@ -81,8 +81,8 @@ class RefreshTokenGrant:
         """The session's next tokens, or on a retry the same refresh token once more.
 
         Raises InvalidGrant (SessionGoesOn where that is so), InvalidScope, InvalidTarget,
-        none of which spends anything; TemporarilyUnavailable and DatabaseUnavailable, after which
-        the same token can be presented again.
+        none of which spends anything; TemporarilyUnavailable, SignerUnavailable and
+        DatabaseUnavailable, after which the same token can be presented again.
         """
         if not request.client.grace:  # strict: each presentation counts by itself (RT-8)
             return await self._refresh(request)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from service.flows.end_sessions import note_end, write_ends
+from service.flows.end_sessions import write_end
 from service.flows.origin import Origin
 from service.metrics import Metrics
 from service.oauth.errors import InvalidGrant, SessionGoesOn
@@ -83,8 +83,7 @@ class RefreshVerdicts:
         async with self._database.transaction() as connection:
             ended = await _end_session(connection, verdict, presented, stored)
             if ended is not None:
-                await write_ends(connection, [ended.id], event, origin)
-                await note_end(connection, ended, event, origin)
+                await write_end(connection, ended, event, origin)
             await _audit(connection, event, presented, stored, origin)
         if ended is not None:
             self._metrics.revocations.labels("sid").inc()

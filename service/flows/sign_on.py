@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from service.flows.end_sessions import note_end, write_ends
+from service.flows.end_sessions import write_end, write_ends
 from service.flows.origin import Origin
 from service.oauth.id_token import IdTokenHint
 from service.oauth.sign_on import SECRET_BYTES, SignOn, SignOnCookie, read_cookie_value
@@ -14,7 +14,6 @@ from service.oauth.user import KnownUser
 from service.oauth.uuid7 import RANDOM_BYTES, uuid7
 from service.sql.audit_events import insert_audit_event
 from service.sql.connection import Connection, Database
-from service.sql.session_ends import EndedSession
 from service.sql.sign_on_sessions import end_session_at_sign_out, end_sessions_of_sign_on
 from service.sql.sign_ons import (
     NewSignOn,
@@ -106,14 +105,13 @@ class SignOns:
         """
         if hint.session_id is None:
             return 0
-        ended = EndedSession(id=hint.session_id, user_id=hint.user_id, client_id=hint.client_id)
         async with self._database.transaction() as connection:
-            if not await end_session_at_sign_out(
-                connection, ended.id, ended.user_id, ended.client_id, _SIGNED_OUT
-            ):
+            ended = await end_session_at_sign_out(
+                connection, hint.session_id, hint.user_id, hint.client_id, _SIGNED_OUT
+            )
+            if ended is None:
                 return 0
-            await write_ends(connection, [ended.id], _SIGNED_OUT, origin)
-            await note_end(connection, ended, _SIGNED_OUT, origin)
+            await write_end(connection, ended, _SIGNED_OUT, origin)
         return 1
 
     async def renew(self, sign_on: SignOn, credential_version: int) -> SignOnCookie:

@@ -6,6 +6,7 @@ As in session_ends.py, what is over in another way keeps the reason for it.
 from uuid import UUID
 
 from service.sql.connection import Connection
+from service.sql.session_ends import EndedSession
 
 
 async def end_sessions_of_sign_on(
@@ -39,9 +40,9 @@ async def end_sessions_of_sign_on(
 
 async def end_session_at_sign_out(
     connection: Connection, session_id: UUID, user_id: UUID, client_id: str, reason: str
-) -> UUID | None:
+) -> EndedSession | None:
     """End that living session of the user at the client, unless it may outlive its sign-on."""
-    return await connection.fetchval(
+    row = await connection.fetchrow(
         """
         UPDATE sessions
         SET revoked_at = clock_timestamp(), revoked_reason = $4
@@ -52,13 +53,14 @@ async def end_session_at_sign_out(
           AND NOT scopes @> ARRAY['offline_access']
           AND idle_expires_at > clock_timestamp() - interval '2 minutes'
           AND client_epoch = (SELECT epoch FROM clients WHERE clients.id = client_id)
-        RETURNING id
+        RETURNING id, user_id, client_id
         """,
         session_id,
         user_id,
         client_id,
         reason,
     )
+    return None if row is None else EndedSession(**row)
 
 
 async def end_sessions_of_client(

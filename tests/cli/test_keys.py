@@ -10,7 +10,6 @@ from pathlib import Path
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from migrations.runner import migrate
 from service.embedded.postgres import EmbeddedPostgres
@@ -20,6 +19,7 @@ from service.oauth.jws import encode_base64url
 from tests.cli.conftest import Watchword
 from tests.cli.pods import serve
 from tests.faults.failover_support import Pod, free_port, until
+from tests.keys.pem import pem
 
 
 @pytest.fixture(scope="module")
@@ -136,10 +136,6 @@ def test_public_halves_alone_are_exported(watchword: Watchword, pod: Pod) -> Non
     exported = json.loads(watchword("keys", "export-public").out)["keys"]
     assert {key["kid"] for key in exported} == set(published(pod))
     assert all(set(key) == {"kty", "n", "e", "kid", "use", "alg"} for key in exported)
-
-
-def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def test_a_key_from_elsewhere_becomes_the_next_one(watchword: Watchword, pod: Pod) -> None:

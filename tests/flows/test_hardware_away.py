@@ -3,12 +3,12 @@
 import asyncio
 import threading
 import time
-from base64 import encodebytes
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from service.flows import load_keys as load_keys_module
 from service.flows.import_key import UnfitKey, import_key
@@ -23,6 +23,7 @@ from service.sql.connection import Connection
 from service.sql.signing_keys import list_signing_keys
 from tests.conftest import REGISTRATION, MakeSettings, until
 from tests.faults.parts import Parts, next_heartbeat, open_parts
+from tests.keys.pem import pem
 
 
 class Token:
@@ -208,16 +209,7 @@ async def test_an_import_that_another_key_forestalled_says_so(
         return keys
 
     monkeypatch.setattr("service.flows.import_key.list_signing_keys", before)
-    pem = PrivateKey.generate()
-    text = _pem(pem)
+    text = pem(rsa.generate_private_key(65537, 2048))
     with pytest.raises(UnfitKey, match="try again"):
         await import_key(parts.database, parts.keyring.store, text, TOKEN)
-    assert pem.kid not in {it.kid for it in await listed(parts)}
-
-
-def _pem(key: PrivateKey) -> bytes:
-    return (
-        b"-----BEGIN PRIVATE KEY-----\n"
-        + encodebytes(key.private_bytes())
-        + b"-----END PRIVATE KEY-----\n"
-    )
+    assert PrivateKey.load_pem(text).kid not in {it.kid for it in await listed(parts)}

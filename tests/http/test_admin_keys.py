@@ -9,8 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from service.app import App, open_app
 from service.flows import load_keys
@@ -18,6 +17,7 @@ from service.sql.connection import DatabaseUnavailable
 from tests.conftest import MakeSettings, http_to, until
 from tests.house.test_openapi import check
 from tests.http.administrators import Administrator, assert_admin_refusal, make_administrator
+from tests.keys.pem import damaged_pem, pem
 from tests.sessions import execute, fetch
 
 SHOWN = {"kid", "purpose", "alg", "state", "since", "next", "next_at", "wrap_key_id", "lacking"}
@@ -58,11 +58,6 @@ async def kid_of(administrator: Administrator, state: str, purpose: str = "token
             return found[0]
         await administrator.app.services.keeper.tick()
     raise AssertionError(f"no key is {state}")
-
-
-def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:
-    """The private key as a file has it."""
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 async def last_actor(administrator: Administrator, event: str) -> Any:
@@ -223,7 +218,7 @@ async def test_an_unknown_key_is_not_found(administrator: Administrator) -> None
 async def test_a_key_from_elsewhere_is_the_pending_one(administrator: Administrator) -> None:
     """And never comes in twice; nothing of it is said again."""
     before = await kid_of(administrator, "pending")
-    private = pem(rsa.generate_private_key(65537, 2048))
+    private = pem(rsa.generate_private_key(65537, 2048)).decode()
     answer = await administrator.post("keys", private_key=private)
     assert answer.status_code == 201, answer.text
     check("/admin/keys", "post", answer)
@@ -238,7 +233,7 @@ async def test_a_key_from_elsewhere_is_the_pending_one(administrator: Administra
 
 @pytest.mark.parametrize(
     "private_key",
-    ["", "x", "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n", 1, "\0", "é"],
+    ["", "x", damaged_pem().decode(), 1, "\0", "é"],
 )
 async def test_what_is_no_fit_key_is_refused(
     administrator: Administrator, private_key: object
@@ -246,7 +241,7 @@ async def test_what_is_no_fit_key_is_refused(
     """JWKS-2: and not said again."""
     answer = await administrator.ask("POST", "keys", {"private_key": private_key})
     assert_admin_refusal(answer, "invalid_request", 400, fields={"private_key"})
-    small = pem(rsa.generate_private_key(65537, 1024))  # noqa: S505 (to be refused)
+    small = pem(rsa.generate_private_key(65537, 1024)).decode()  # noqa: S505 (to be refused)
     answer = await administrator.post("keys", private_key=small)
     assert_admin_refusal(answer, "invalid_request", 400, fields={"private_key"})
     assert small.splitlines()[1] not in answer.text
@@ -276,7 +271,7 @@ async def test_a_master_key_that_a_pod_lacks_is_no_fault_of_the_request(
     instance = "INSERT INTO instances SELECT gen_random_uuid(), 'pod-x', release, schema_number,"
     instance += " '{}', refresh_key_ids FROM instances LIMIT 1"
     await execute(app, instance)
-    private = pem(rsa.generate_private_key(65537, 2048))
+    private = pem(rsa.generate_private_key(65537, 2048)).decode()
     answer = await administrator.post("keys", private_key=private)
     assert_admin_refusal(answer, "temporarily_unavailable", 503)
     await execute(app, "DELETE FROM instances WHERE name = 'pod-x'")

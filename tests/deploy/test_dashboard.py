@@ -104,7 +104,8 @@ def test_alerts_are_quiet_while_all_is_well_and_see_the_first_of_an_attack(world
     """In one test, since what was seen once goes on for ten minutes."""
     rules = world.prometheus.ask("rules", type="alert")["groups"]
     states = {rule["name"]: rule["state"] for group in rules for rule in group["rules"]}
-    states["WatchwordEventLoopSlow"] = "inactive"  # others may have the processor
+    if states["WatchwordEventLoopSlow"] == "pending":  # others may have the processor for a while
+        states["WatchwordEventLoopSlow"] = "inactive"
     assert states == {rule["alert"]: "inactive" for rule in ALERTS}
     health = {rule["name"]: rule["health"] for group in rules for rule in group["rules"]}
     assert set(health.values()) == {"ok"}

@@ -1,6 +1,7 @@
 """watchword keys: master keys, and the life of signing keys."""
 
 import json
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +27,8 @@ from service.keys.master_keys import create_master_keys, read_master_keys
 from service.oauth.signing_key import FEED, RS256, TOKEN, TOKEN_ALGORITHMS
 
 _MAX_PEM = 64 * 1024
+# A thumbprint (RFC 7638) in base64url.
+_HYPHENED_KID = re.compile(r"-[A-Za-z0-9_-]{42}")
 
 _purpose = click.option(
     "--purpose",
@@ -136,7 +139,17 @@ def _warn(rotation: Rotation) -> None:
         click.echo(f"warning: until they fetch it, these refuse its tokens: {names}", err=True)
 
 
-@keys.command()
+class _TakesKid(click.Command):
+    """A kid is no option: one in 64 begins with a hyphen, and a killing can't wait for a `--`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        kids = [it for it in args if _HYPHENED_KID.fullmatch(it)]
+        if kids and "--" not in args:
+            args = [*(it for it in args if it not in kids), "--", *kids]
+        return super().parse_args(ctx, args)
+
+
+@keys.command(cls=_TakesKid)
 @click.argument("kid")
 @wait_option
 @command

@@ -119,6 +119,10 @@ def test_a_killed_key_is_gone_and_its_tokens_with_it(watchword: Watchword, pod: 
     until(lambda: "pending" in keys_of(watchword))
     assert watchword("keys", "kill", active).out == f"{active} is dead already\n"
     assert "watchword keys list" in watchword("keys", "kill", "nobody").errors[0]
+    for start in ("-", "-h", "--", "--wait"):  # a kid is any base64url
+        kid = start.ljust(43, "A")
+        for arguments in ((kid,), (kid, "--wait"), ("--wait", kid), ("--wait", "1", "--", kid)):
+            assert kid in watchword("keys", "kill", *arguments).errors[0], arguments
 
 
 def test_a_killed_key_of_the_feed_begins_a_new_epoch(watchword: Watchword, pod: Pod) -> None:

@@ -32,6 +32,7 @@ from service.settings import Settings, load_settings
 from service.telemetry import set_up_logging
 
 _PORT = 8000
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # What is worth trying out before it is put into production.
 _TRIED_OUT = ("WATCHWORD_BRAND_", "WATCHWORD_PKCS11_")
 
@@ -62,6 +63,8 @@ def dev(port: int, data_dir: Path) -> None:
     try:
         with explained(), ExitStack() as stack:
             settings = _start_servers(port, data_dir.resolve(), stack)
+            # Until the loop has handlers: raised while it starts, they would leave it half open.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(_run(settings, data_dir.resolve()))
             _say("stopping Redis and PostgreSQL")
@@ -133,8 +136,9 @@ def _addresses(port: int) -> list[str]:
 async def _run(settings: Settings, data_dir: Path) -> None:
     running = cast("asyncio.Task[None]", asyncio.current_task())
     # Until the server takes them over. Raised in the middle of the loop, they would leave debris.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     open_pages(settings)  # what can't be shown is told before the tour
     with _step("schema"):
         await migrate(settings.database_url.reveal(), report=lambda _: None)

@@ -30,7 +30,13 @@ class SharedCounts:
 
     def __init__(self, redis_url: str, prefix: str, *, window: timedelta) -> None:
         self._window_seconds = max(1, int(window.total_seconds()))
-        self._pool = ConnectionPool.from_url(redis_url, socket_connect_timeout=_SECONDS)
+        self._pool = ConnectionPool.from_url(
+            redis_url,
+            socket_connect_timeout=_SECONDS,
+            # `_ask` bounds it. The library's own bound, 5 s, is kept with `asyncio.wait_for`, which
+            # before Python 3.12 loses a cancellation that comes as a command has just been sent.
+            socket_timeout=None,
+        )
         self._storage = RedisStorage(
             f"async+{redis_url}",
             implementation="redispy",

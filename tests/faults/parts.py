@@ -105,6 +105,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     """Parts with keys, a feed and a living database; nothing has been published or beaten."""
     master_keys = read_master_keys(settings.keys_dir)
     database, connection = open_database(settings), open_redis(settings)
+    connection._seconds = 10.0  # that the machine stands still for a second is no outage
     feed = RedisFeed(connection, settings.redis_prefix)
     keyring, metrics = Keyring(KeyStore(issuer=settings.issuer, master_keys=master_keys)), Metrics()
     redis = Redis.from_url(settings.redis_url.reveal())

@@ -53,7 +53,7 @@ class Deployment(Site):
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        self.pods.append(Pod(process, url, log, httpx.Client(base_url=url, timeout=10)))
+        self.pods.append(Pod(process, url, log, httpx.Client(base_url=url, timeout=30)))
         return self.pods[-1]
 
     def start_pods(self, count: int) -> list[Pod]:
@@ -165,7 +165,7 @@ class Load:
 
     async def run(self) -> None:
         """Send until told to stop, then wait for the answers."""
-        async with httpx.AsyncClient(timeout=10) as self._http, asyncio.TaskGroup() as tasks:
+        async with httpx.AsyncClient(timeout=30) as self._http, asyncio.TaskGroup() as tasks:
             number, due = 0, time.monotonic()
             while not self.stopping:
                 url = self._urls[number // len(self.KINDS) % len(self._urls)]

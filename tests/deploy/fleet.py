@@ -59,7 +59,7 @@ class Fleet:
                 stderr=subprocess.STDOUT,
             )
         url = f"http://{address}"
-        self.pods.append(Pod(process, url, log, httpx.Client(base_url=url, timeout=30)))
+        self.pods.append(Pod(process, url, log, httpx.Client(base_url=url, timeout=10)))
         return self.pods[-1]
 
     def roll(self, address: str, while_both_run: Callable[[], object] = lambda: None) -> None:

@@ -169,7 +169,7 @@ class Site:
                 stderr=subprocess.STDOUT,
             )
         url = f"http://127.0.0.1:{port}"
-        pod = Pod(process, url, log, httpx.Client(base_url=url, timeout=30))
+        pod = Pod(process, url, log, httpx.Client(base_url=url, timeout=10))
         self.pods.append(pod)
         return pod
 

@@ -171,7 +171,7 @@ class Honest:
         self._urls, self._pause, self._losing = urls, pause, losing
 
     async def run(self) -> None:
-        async with httpx.AsyncClient(timeout=30) as http, asyncio.TaskGroup() as tasks:
+        async with httpx.AsyncClient(timeout=10) as http, asyncio.TaskGroup() as tasks:
             for number, session in enumerate(self.sessions):
                 tasks.create_task(self._go_on(http, session, number))
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 
-from service.app import open_database, open_redis
+from service.app import open_database
 from service.flows.feed_reader import prove_entry, prove_heartbeat, read_tail
 from service.flows.keep_feed import FeedKeeper
 from service.flows.start import prepare
@@ -104,11 +104,12 @@ class Parts:
 async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     """Parts with keys, a feed and a living database; nothing has been published or beaten."""
     master_keys = read_master_keys(settings.keys_dir)
-    database, connection = open_database(settings), open_redis(settings)
-    connection._seconds = 10.0  # that the machine stands still for a second is no outage
+    database, url = open_database(settings), settings.redis_url.reveal()
+    # Patient: that the machine stands still for a second is no outage.
+    connection = RedisConnection(url, seconds=10, pause=0.5)
     feed = RedisFeed(connection, settings.redis_prefix)
     keyring, metrics = Keyring(KeyStore(issuer=settings.issuer, master_keys=master_keys)), Metrics()
-    redis = Redis.from_url(settings.redis_url.reveal())
+    redis = Redis.from_url(url)
     parts = Parts(
         settings=settings,
         database=database,

@@ -53,7 +53,7 @@ class Deployment(Site):
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        self.pods.append(Pod(process, url, log, httpx.Client(base_url=url, timeout=30)))
+        self.pods.append(Pod(process, url, log, httpx.Client(base_url=url, timeout=10)))
         return self.pods[-1]
 
     def start_pods(self, count: int) -> list[Pod]:
@@ -66,6 +66,11 @@ class Deployment(Site):
     def query(self, text: str, *args: object) -> Any:
         """The first value of a statement's answer."""
         return sql(self.servers[0], text, *args)
+
+    def head(self) -> tuple[str, int]:
+        """The epoch and the head in PostgreSQL; later ones are greater."""
+        epoch, head = self.query("SELECT epoch || ' ' || head FROM feed").split()
+        return epoch, int(head)
 
     def check(self, prefix: str = "ww") -> dict[str, Any] | str:
         """What the documented check prints, or the fault that it ends with."""
@@ -83,11 +88,11 @@ class Deployment(Site):
         return result.stderr.strip()
 
     def checked(self, seconds: float = 30.0) -> dict[str, Any]:
-        """What the check prints once it succeeds up to PostgreSQL's head."""
+        """What the check prints once it succeeds up to PostgreSQL's head, which may move on."""
         deadline = time.monotonic() + seconds
         while True:
-            head, found = self.query("SELECT epoch || ' ' || head FROM feed"), self.check()
-            if isinstance(found, dict) and f"{found['epoch']} {found['head']}" == head:
+            before, found, after = self.head(), self.check(), self.head()
+            if isinstance(found, dict) and before <= (found["epoch"], found["head"]) <= after:
                 return found
             assert time.monotonic() < deadline, found
             time.sleep(0.05)
@@ -165,7 +170,7 @@ class Load:
 
     async def run(self) -> None:
         """Send until told to stop, then wait for the answers."""
-        async with httpx.AsyncClient(timeout=30) as self._http, asyncio.TaskGroup() as tasks:
+        async with httpx.AsyncClient(timeout=10) as self._http, asyncio.TaskGroup() as tasks:
             number, due = 0, time.monotonic()
             while not self.stopping:
                 url = self._urls[number // len(self.KINDS) % len(self._urls)]

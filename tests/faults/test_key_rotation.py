@@ -193,7 +193,7 @@ def test_ten_rotations_fail_no_verification_and_a_killed_key_no_other_token(
         thread = threading.Thread(target=traffic.run)
         thread.start()
         try:
-            until(lambda: traffic.saw(rotations) or not thread.is_alive(), 120)
+            until(lambda: traffic.saw(rotations) or not thread.is_alive(), 90)
             assert traffic.failed == []
             kill(site, traffic)
         finally:

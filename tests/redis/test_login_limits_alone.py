@@ -14,9 +14,6 @@ from tests.redis.login_attempts import NOWHERE, attempt, maker, taken
 
 pytestmark = pytest.mark.anyio
 
-# In seconds, and counted from the command on.
-OWN_BOUND_OF_THE_LIBRARY = 5.0
-
 
 @pytest.fixture
 async def closing() -> AsyncIterator[AsyncExitStack]:
@@ -71,7 +68,7 @@ async def test_one_guess_waits_for_a_frozen_redis_and_the_next_do_not(
     server.freeze()
     began = time.monotonic()
     places = await asyncio.gather(*(limit.take(attempt()) for _ in range(200)))
-    assert 0.05 <= time.monotonic() - began < OWN_BOUND_OF_THE_LIBRARY
+    assert 0.05 <= time.monotonic() - began < 2
     assert 1 <= len(asked) <= rate_limits._MAX_AT_ONCE
     assert sum(place.retry_after is None for place in places) == 3
 
@@ -92,7 +89,7 @@ async def test_a_wait_is_over_also_in_the_moment_in_which_a_command_was_sent(
     server.freeze()
     began = time.monotonic()
     await limit.take(attempt())
-    assert time.monotonic() - began < OWN_BOUND_OF_THE_LIBRARY
+    assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("answers", range(1, 5))

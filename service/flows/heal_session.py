@@ -55,7 +55,7 @@ class Healer:
             return True
         if not await self._is_signed(stored.session.id, heartbeat):
             raise TemporarilyUnavailable(_UNKNOWN, reason="a look-up key without its signed fact")
-        await self._take_back(stored, origin)
+        await end_one_session(self._database, stored.session.id, _TAKEN_BACK, origin)
         return False
 
     async def _is_signed(self, session_id: UUID, heartbeat: Heartbeat) -> bool:
@@ -68,6 +68,3 @@ class Healer:
                 return True
             after += len(page)
         return False
-
-    async def _take_back(self, stored: Stored, origin: Origin) -> None:
-        await end_one_session(self._database, stored.session.id, _TAKEN_BACK, origin)

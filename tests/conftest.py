@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import anyio
+import asyncpg
 import httpx
 import pytest
 
@@ -20,6 +21,7 @@ from service.flows.manage_clients import create_client
 from service.keys.master_keys import create_master_keys
 from service.oauth.registration import Registration
 from service.settings import Settings, load_settings
+from service.sql.connection import _prepare_connection  # pyright: ignore[reportPrivateUsage]
 from tests.leaks import Issued, watched_logs
 
 ISSUER = "http://localhost:8000"
@@ -27,6 +29,8 @@ AUDIENCE = "https://orders.example"
 
 # Faster, and no test of the shared servers pulls their plug.
 _FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "300"}
+
+_STANDSTILL_SECONDS = 600.0  # more than any file of tests takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +135,23 @@ async def make_app() -> AsyncIterator[MakeApp]:
         yield make
 
 
+async def _prepare_for_standstill(connection: asyncpg.Connection) -> None:
+    await _prepare_connection(connection)
+    await connection.execute(
+        "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0"
+    )
+
+
 @pytest.fixture(scope="session")
 async def app(settings: Settings) -> AsyncIterator[App]:
     """The shared pod, ready."""
     async with AsyncExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
-            # It stands still while tests run that use no loop: no answer came late for that.
-            patch.setattr("service.app._REDIS_SECONDS", 60.0)
-            patch.setattr("service.sql.connection._CONNECT_SECONDS", 60.0)
-            patch.setattr("service.sql.connection.STATEMENT_SECONDS", 60.0)
+            # It stands still while tests run that use no loop: nothing came late for that.
+            patch.setattr("service.app._REDIS_SECONDS", _STANDSTILL_SECONDS)
+            for name in ("_CONNECT_SECONDS", "_ACQUIRE_SECONDS", "STATEMENT_SECONDS"):
+                patch.setattr(f"service.sql.connection.{name}", _STANDSTILL_SECONDS)
+            patch.setattr("service.sql.connection._prepare_connection", _prepare_for_standstill)
             opened = await stack.enter_async_context(open_app(settings, "0.0.0-test"))
         await until(lambda: opened.services.readiness.ready)
         yield opened

@@ -96,6 +96,7 @@ class Database:
             # A released connection has no state to clear, and clearing would cost a round trip.
             reset=_keep_connection,
         )
+        self._acquire_seconds = _ACQUIRE_SECONDS
         self._opened = False
         self._closing = False
         self._spare: list[PoolConnectionProxy[Any]] = []
@@ -190,7 +191,7 @@ class Database:
 
         Cut in the middle of a handshake, a connection leaves an error behind that nobody takes.
         """
-        opening = asyncio.ensure_future(self._pool.acquire(timeout=_ACQUIRE_SECONDS))
+        opening = asyncio.ensure_future(self._pool.acquire(timeout=self._acquire_seconds))
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:

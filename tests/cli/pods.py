@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-
 from tests.faults.failover_support import Pod
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +33,7 @@ def serve(environment: Mapping[str, str], folder: Path) -> Iterator[Pod]:
     """`watchword serve` on the first of its addresses, not waited for."""
     log = folder / f"pod-{len(list(folder.glob('pod-*.log')))}.log"
     url = f"http://{environment['WATCHWORD_LISTEN'].split(',')[0]}"
-    pod = Pod(start(["serve"], environment, log), url, log, httpx.Client(base_url=url, timeout=10))
+    pod = Pod(start(["serve"], environment, log), url, log)
     try:
         yield pod
     finally:

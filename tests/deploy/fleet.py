@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
 from tests.conftest import AUDIENCE
 from tests.deploy.image import ROOT
 from tests.deploy.proxies import Proxy
@@ -59,7 +57,7 @@ class Fleet:
                 stderr=subprocess.STDOUT,
             )
         url = f"http://{address}"
-        self.pods.append(Pod(process, url, log, httpx.Client(base_url=url, timeout=10)))
+        self.pods.append(Pod(process, url, log))
         return self.pods[-1]
 
     def roll(self, address: str, while_both_run: Callable[[], object] = lambda: None) -> None:

@@ -57,7 +57,9 @@ def all_fine(load: Load, began: float) -> None:
     found = statuses(answers)
     assert found.pop("failure") <= {401, 429}
     assert found == FINE
-    assert max(answer.seconds for answer in answers) < 1
+    times = sorted(answer.seconds for answer in answers)
+    assert times[len(times) * 9 // 10] < 1
+    assert times[-1] < 4  # the library itself would wait for 5 s; less may be the machine's pause
 
 
 def test_requests_go_on_while_redis_is_dead_and_its_feed_is_whole_afterwards(

@@ -32,7 +32,7 @@ test: $(READY) ## The tests but the slow ones
 	@$(TESTS)
 test-slow: $(READY) ## The slow tests; as root on Debian installs the servers that they need
 	@tests/install-servers.sh
-	@$(TESTS) --numprocesses 3 -m slow
+	@$(TESTS) --numprocesses 3 -m 'slow and not timed' && $(TESTS) --numprocesses 2 -m timed
 check: lint ## Format, lint, types, import directions, migrations, known vulnerabilities
 	$(BIN)/basedpyright --level error
 	$(BIN)/mypy

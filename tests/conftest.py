@@ -30,8 +30,6 @@ AUDIENCE = "https://orders.example"
 # Faster, and no test of the shared servers pulls their plug.
 _FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "300"}
 
-_STANDSTILL_SECONDS = 600.0  # more than any file of tests takes
-
 
 @dataclass(frozen=True, slots=True)
 class RegisteredClient:
@@ -137,9 +135,7 @@ async def make_app() -> AsyncIterator[MakeApp]:
 
 async def _prepare_for_standstill(connection: asyncpg.Connection) -> None:
     await _prepare_connection(connection)
-    await connection.execute(
-        "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0"
-    )
+    await connection.execute("SET idle_in_transaction_session_timeout = 0")
 
 
 @pytest.fixture(scope="session")
@@ -148,9 +144,9 @@ async def app(settings: Settings) -> AsyncIterator[App]:
     async with AsyncExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
             # It stands still while tests run that use no loop: nothing came late for that.
-            patch.setattr("service.app._REDIS_SECONDS", _STANDSTILL_SECONDS)
+            patch.setattr("service.app._REDIS_SECONDS", 60.0)
             for name in ("_CONNECT_SECONDS", "_ACQUIRE_SECONDS", "STATEMENT_SECONDS"):
-                patch.setattr(f"service.sql.connection.{name}", _STANDSTILL_SECONDS)
+                patch.setattr(f"service.sql.connection.{name}", 60.0)
             patch.setattr("service.sql.connection._prepare_connection", _prepare_for_standstill)
             opened = await stack.enter_async_context(open_app(settings, "0.0.0-test"))
         await until(lambda: opened.services.readiness.ready)

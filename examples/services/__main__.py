@@ -33,7 +33,7 @@ def main() -> None:
 
 async def tell(site: Site, telling: Telling) -> None:
     """Chapter by chapter."""
-    async with httpx.AsyncClient(timeout=30) as http:  # a busy machine is no fault
+    async with httpx.AsyncClient() as http:
         story = Story(site, telling, http)
         print()
         annas = await story.services_call_each_other()

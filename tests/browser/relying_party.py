@@ -45,7 +45,7 @@ class RelyingParty:
     _sent: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.http = httpx.Client(timeout=30)
+        self.http = httpx.Client(timeout=10)
         found = self.http.get(f"{self.issuer}/.well-known/openid-configuration").json()
         self.metadata: dict[str, Any] = found
 

@@ -32,6 +32,7 @@ from tests.faults.failover_support import HEARTBEAT, until
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timed,
     pytest.mark.skipif(PROMETHEUS is None, reason="no prometheus (tests/install-servers.sh)"),
 ]
 
@@ -39,8 +40,6 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 GROUPS = yaml.safe_load(RULES.read_text())["groups"]
 RECORDS = [rule for group in GROUPS for rule in group["rules"] if "record" in rule]
 ALERTS = [rule for group in GROUPS for rule in group["rules"] if "alert" in rule]
-# Alerts that a machine with other things to do may bring near; none is `for` less than minutes.
-BY_SPEED = ("WatchwordEventLoopSlow", "WatchwordTokenSlow", "WatchwordRevocationsSlow")
 # What may find nothing here, and why.
 EMPTY = {
     "watchword_tls_certificate_expiry_timestamp_seconds": "these pods end no TLS",
@@ -106,9 +105,8 @@ def test_alerts_are_quiet_while_all_is_well_and_see_the_first_of_an_attack(world
     """In one test, since what was seen once goes on for ten minutes."""
     rules = world.prometheus.ask("rules", type="alert")["groups"]
     states = {rule["name"]: rule["state"] for group in rules for rule in group["rules"]}
-    for name in BY_SPEED:
-        if states[name] == "pending":
-            states[name] = "inactive"
+    if states["WatchwordEventLoopSlow"] == "pending":  # others may have the processor for a while
+        states["WatchwordEventLoopSlow"] = "inactive"
     assert states == {rule["alert"]: "inactive" for rule in ALERTS}
     health = {rule["name"]: rule["health"] for group in rules for rule in group["rules"]}
     assert set(health.values()) == {"ok"}
@@ -160,10 +158,9 @@ def test_metrics_keep_prometheus_rules_of_naming(world: Watched) -> None:
 
 
 def test_what_prometheus_scrapes_is_quick_and_small(world: Watched) -> None:
-    often = "max(quantile_over_time(0.5, scrape_duration_seconds[10s]))"
-    (slowest,) = world.prometheus.now(often)
+    (slowest,) = world.prometheus.now("max(max_over_time(scrape_duration_seconds[10s]))")
     (samples,) = world.prometheus.now("max(scrape_samples_scraped)")
     figures = float(slowest["value"][1]), float(samples["value"][1])
-    sys.stdout.write("scrape of the slowest pod {:.3f} s, {:.0f} samples\n".format(*figures))
+    sys.stdout.write("slowest scrape {:.3f} s, {:.0f} samples\n".format(*figures))
     assert figures[0] < 0.5
     assert figures[1] < 1500

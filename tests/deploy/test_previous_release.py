@@ -43,7 +43,7 @@ def test_the_release_before_passes_its_own_tests_on_the_schema_of_this_one(tmp_p
         capture_output=True,
         text=True,
         check=False,
-        timeout=400,
+        timeout=200,
     )
     sys.stdout.write("\n".join(done.stdout.splitlines()[-2:]) + "\n")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

@@ -26,7 +26,7 @@ from tests.deploy.visitors import Visitors, visiting
 from tests.faults.failover_support import Pod, until
 from tests.faults.honest import APP
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
 CAN_NGINX = NGINX is not None and os.access("/var/lib/nginx", os.W_OK)  # for its own files
 NO_NGINX, NO_HAPROXY = "nginx is not installed, or not for us", "HAProxy is not installed"

@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 
-from tests.faults.failover_support import ANSWER_SECONDS
 from tests.faults.honest import APP
 
 AJAX = {"x-requested-with": "test"}
@@ -81,7 +80,7 @@ class Visitors:
     async def _go_on(self, role: Callable[[Visitor], Any], pause: float) -> None:
         one = httpx.Limits(max_connections=1, keepalive_expiry=None)
         address = {"base_url": self.url, "verify": self.trust}
-        async with httpx.AsyncClient(**address, limits=one, timeout=ANSWER_SECONDS) as http:
+        async with httpx.AsyncClient(**address, limits=one, timeout=10) as http:
             visitor = Visitor(http, self.asked)
             turn = role(visitor)
             while not self.stopping:

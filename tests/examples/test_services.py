@@ -21,7 +21,7 @@ MASKS = (
     (r"eyJ[A-Za-z0-9_-]+…", "TOKEN"),
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
 
 def masked(text: str) -> str:

@@ -18,7 +18,7 @@ from service.embedded.postgres import EmbeddedPostgres
 from service.keys.master_keys import read_master_keys
 from service.oauth.refresh_token import RefreshToken, RefreshTokens
 from tests.conftest import AUDIENCE
-from tests.faults.failover_support import ANSWER_SECONDS, Pod, sql, until
+from tests.faults.failover_support import Pod, sql, until
 from tests.faults.processes import Answer, Deployment
 
 APP = "app"
@@ -171,7 +171,7 @@ class Honest:
         self._urls, self._pause, self._losing = urls, pause, losing
 
     async def run(self) -> None:
-        async with httpx.AsyncClient(timeout=ANSWER_SECONDS) as http, asyncio.TaskGroup() as tasks:
+        async with httpx.AsyncClient(timeout=10) as http, asyncio.TaskGroup() as tasks:
             for number, session in enumerate(self.sessions):
                 tasks.create_task(self._go_on(http, session, number))
 

@@ -20,7 +20,7 @@ from redis import Redis
 
 from service.embedded.redis import EmbeddedRedis
 from service.keys.master_keys import create_master_keys
-from tests.faults.failover_support import ANSWER_SECONDS, Pod, Site, free_port, sql
+from tests.faults.failover_support import Pod, Site, free_port, sql
 
 ROOT = Path(__file__).parents[2]
 VERIFY = ROOT / "docs/reference/verify_feed.py"
@@ -170,10 +170,7 @@ class Load:
 
     async def run(self) -> None:
         """Send until told to stop, then wait for the answers."""
-        async with (
-            httpx.AsyncClient(timeout=ANSWER_SECONDS) as self._http,
-            asyncio.TaskGroup() as tasks,
-        ):
+        async with httpx.AsyncClient(timeout=10) as self._http, asyncio.TaskGroup() as tasks:
             number, due = 0, time.monotonic()
             while not self.stopping:
                 url = self._urls[number // len(self.KINDS) % len(self._urls)]

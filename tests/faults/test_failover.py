@@ -29,7 +29,7 @@ from tests.faults.failover_support import (
     watched,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
 LIFE = "SELECT id FROM database_life"
 EPOCH = "SELECT epoch::text FROM feed"

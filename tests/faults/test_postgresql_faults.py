@@ -21,7 +21,7 @@ from tests.faults.processes import (
     until,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
 FINE = {"token": {200}, "introspect": {200}, "revoke": {200}, "failure": {401, 429}}
 AWAY = {"token": {200}, "introspect": {503}, "revoke": {503}, "failure": {401, 429}}

@@ -23,7 +23,7 @@ from tests.faults.processes import (
     until,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
 FINE = {"token": {200}, "introspect": {200}, "revoke": {200}}
 
@@ -57,9 +57,7 @@ def all_fine(load: Load, began: float) -> None:
     found = statuses(answers)
     assert found.pop("failure") <= {401, 429}
     assert found == FINE
-    times = sorted(answer.seconds for answer in answers)
-    assert times[len(times) * 9 // 10] < 1
-    assert times[-1] < 4  # the library itself would wait for 5 s; less may be the machine's pause
+    assert max(answer.seconds for answer in answers) < 1
 
 
 def test_requests_go_on_while_redis_is_dead_and_its_feed_is_whole_afterwards(

@@ -32,7 +32,7 @@ from tests.faults.honest import (
 )
 from tests.faults.processes import Deployment, metric, open_deployment, subjects, tell
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
 LIFE = "SELECT id FROM database_life"
 SESSION = "SELECT revoked_reason FROM sessions WHERE id = $1"

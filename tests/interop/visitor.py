@@ -17,7 +17,7 @@ class Visitor:
     """Somebody at a browser of their own."""
 
     def __init__(self) -> None:
-        self._http = httpx.Client(timeout=30)
+        self._http = httpx.Client(timeout=10)
         self._cookies: dict[str, dict[str, str]] = {}
 
     def get(self, url: str) -> httpx.Response:
